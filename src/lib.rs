@@ -1,0 +1,3 @@
+//! waypost: an MCP gateway.
+
+pub mod base;
