@@ -1,3 +1,4 @@
 //! waypost: an MCP gateway.
 
 pub mod base;
+pub mod proto;

@@ -1,0 +1,383 @@
+//! Pure: messages that come from an upstream, read in one pass, and results mended for the era of
+//! the client that gets them.
+
+use bytes::Bytes;
+
+use super::envelope::{SplitError, Why};
+use super::era::Era;
+use super::error::error_message;
+use super::id;
+use super::method::Method;
+use super::scan::{Limits, Member, ScanError, Scanner, Span, member, unquote};
+use super::splice::Splice;
+
+/// A message from an upstream.
+#[derive(Clone, Debug)]
+pub enum Incoming {
+    /// The answer to a request of ours.
+    Answer(Answer),
+    /// A request of the upstream: it needs something from the client.
+    Ask {
+        /// The upstream's own raw id.
+        id: Span,
+        /// What it asks for.
+        method: Method,
+    },
+    /// A notification.
+    Note {
+        /// What it tells.
+        method: Method,
+        /// `params.progressToken`
+        token: Option<Span>,
+    },
+}
+
+/// The answer to a request of ours.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The raw id; `None` where the upstream could not read it.
+    pub id: Option<Span>,
+    /// A result or an error.
+    pub body: Body,
+}
+
+/// A result or an error.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A result object.
+    Result(ResultParts),
+    /// An error object.
+    Error(ErrorParts),
+}
+
+/// The parts of a result that the gateway acts on.
+#[derive(Clone, Debug, Default)]
+pub struct ResultParts {
+    /// The result object.
+    pub span: Option<Span>,
+    /// `resultType`, required in the modern era.
+    pub result_type: Option<Member>,
+    /// `isError` is true.
+    pub is_error: bool,
+    /// `structuredContent`
+    pub structured: Option<Member>,
+    /// `content`
+    pub content: Option<Member>,
+    /// `ttlMs`
+    pub ttl: Option<Member>,
+    /// `cacheScope`
+    pub scope: Option<Member>,
+    /// The object has no member.
+    pub empty: bool,
+}
+
+/// The parts of an error that the gateway acts on.
+#[derive(Clone, Debug)]
+pub struct ErrorParts {
+    /// The error object.
+    pub span: Span,
+    /// Its code.
+    pub code: i64,
+}
+
+/// What kind of result it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultKind {
+    /// The end of the request.
+    Complete,
+    /// The server needs input first (2026-07-28, basic/patterns/mrtr).
+    InputRequired,
+    /// An extension's own kind, such as a task.
+    Other,
+}
+
+impl ResultParts {
+    /// What kind of result it is. Absent means complete: earlier revisions have no other kind.
+    pub fn kind(&self, text: &[u8]) -> ResultKind {
+        match self.result_type.and_then(|m| unquote(m.value.of(text))).as_deref() {
+            None | Some("complete") => ResultKind::Complete,
+            Some("input_required") => ResultKind::InputRequired,
+            Some(_) => ResultKind::Other,
+        }
+    }
+}
+
+/// Reads a message of an upstream.
+pub fn read(text: &[u8]) -> Result<Incoming, SplitError> {
+    let refuse = |why| SplitError { id: None, why };
+    let scanner = Scanner::new(text, Limits::ANSWER).map_err(|error| refuse(Why::Scan(error)))?;
+    let mut reader = Reader { text, scanner, parts: Parts::default() };
+    reader.message().map_err(|error| refuse(Why::Scan(error)))?;
+    let id = reader.parts.id;
+    reader.parts.judge(text).map_err(|why| SplitError { id, why })
+}
+
+/// What was found on the top level of a message.
+#[derive(Default)]
+struct Parts {
+    id: Option<Span>,
+    method: Option<Span>,
+    token: Option<Span>,
+    result: Option<ResultParts>,
+    error: Option<Span>,
+    twice: bool,
+}
+
+impl Parts {
+    fn judge(self, text: &[u8]) -> Result<Incoming, Why> {
+        if self.twice {
+            return Err(Why::Invalid("a member stands twice"));
+        }
+        let id = self.id.filter(|span| id::allowed(span.of(text)));
+        let method = self.method.and_then(|span| unquote(span.of(text)));
+        match (method, self.result, self.error) {
+            (Some(name), None, None) => {
+                let method = Method::from_name(&name);
+                Ok(id.map_or(Incoming::Note { method, token: self.token }, |id| Incoming::Ask {
+                    id,
+                    method,
+                }))
+            }
+            (None, Some(result), None) if result.span.is_some() => {
+                Ok(Incoming::Answer(Answer { id, body: Body::Result(result) }))
+            }
+            (None, None, Some(span)) => {
+                let code = member(span.of(text), "code")
+                    .and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok())
+                    .ok_or(Why::Invalid("its error has no integer \"code\""))?;
+                Ok(Incoming::Answer(Answer { id, body: Body::Error(ErrorParts { span, code }) }))
+            }
+            _ => Err(Why::Invalid("it has neither a method nor a result object nor an error")),
+        }
+    }
+}
+
+struct Reader<'a> {
+    text: &'a [u8],
+    scanner: Scanner<'a>,
+    parts: Parts,
+}
+
+impl Reader<'_> {
+    fn message(&mut self) -> Result<(), ScanError> {
+        self.scanner.enter_object()?;
+        let mut first = true;
+        while let Some(key) = self.scanner.next_key(first)? {
+            first = false;
+            match self.scanner.text_of(key).as_ref() {
+                b"id" => {
+                    let span = self.scanner.skip()?;
+                    self.parts.twice |= self.parts.id.replace(span).is_some();
+                }
+                b"method" => {
+                    let span = self.scanner.skip()?;
+                    self.parts.twice |= self.parts.method.replace(span).is_some();
+                }
+                b"result" => {
+                    let result = self.result()?;
+                    self.parts.twice |= self.parts.result.replace(result).is_some();
+                }
+                b"error" => {
+                    let span = self.scanner.skip()?;
+                    self.parts.twice |= self.parts.error.replace(span).is_some();
+                }
+                b"params" => self.params()?,
+                _ => {
+                    self.scanner.skip()?;
+                }
+            }
+        }
+        self.scanner.finish()
+    }
+
+    fn result(&mut self) -> Result<ResultParts, ScanError> {
+        if self.scanner.peek() != Some(b'{') {
+            self.scanner.skip()?;
+            return Ok(ResultParts::default());
+        }
+        let start = self.scanner.position();
+        let mut parts = ResultParts { empty: true, ..ResultParts::default() };
+        self.scanner.enter_object()?;
+        while let Some(key) = self.scanner.next_key(parts.empty)? {
+            parts.empty = false;
+            let value = self.scanner.skip()?;
+            let member = Some(Member { key: key.span, value });
+            match self.scanner.text_of(key).as_ref() {
+                b"resultType" => parts.result_type = member,
+                b"isError" => parts.is_error = value.of(self.text) == b"true",
+                b"structuredContent" => parts.structured = member,
+                b"content" => parts.content = member,
+                b"ttlMs" => parts.ttl = member,
+                b"cacheScope" => parts.scope = member,
+                _ => {}
+            }
+        }
+        parts.span = Some(Span { start, end: self.scanner.position() });
+        Ok(parts)
+    }
+
+    fn params(&mut self) -> Result<(), ScanError> {
+        if self.scanner.peek() != Some(b'{') {
+            return self.scanner.skip().map(|_| ());
+        }
+        self.scanner.enter_object()?;
+        let mut first = true;
+        while let Some(key) = self.scanner.next_key(first)? {
+            first = false;
+            let value = self.scanner.skip()?;
+            if self.scanner.text_of(key).as_ref() == b"progressToken" {
+                self.parts.token = Some(value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The whole answer for a client of the given era: its own id, and what its era requires of a
+/// result. The rest of the bytes stays as it is.
+///
+/// Modern clients must find `resultType` (2026-07-28, basic). Legacy clients do not know it, nor a
+/// `structuredContent` that is not an object: then the JSON stands in a text block instead.
+pub fn mend(text: &Bytes, answer: &Answer, client_id: &[u8], era: Era) -> Bytes {
+    let block;
+    if let (None, Body::Error(error)) = (answer.id, &answer.body) {
+        // The upstream could not read the id; the client's request has one all the same.
+        return error_message(client_id, error.span.of(text)).into();
+    }
+    let mut splice = Splice::new(text);
+    if let Some(id) = answer.id
+        && id.of(text) != client_id
+    {
+        splice.put(id, client_id);
+    }
+    let Body::Result(parts) = &answer.body else {
+        return splice.apply_to(text);
+    };
+    let Some(span) = parts.span else {
+        return splice.apply_to(text);
+    };
+    match era {
+        Era::Modern if parts.result_type.is_none() => {
+            let what: &[u8] = if parts.empty {
+                br#""resultType":"complete""#
+            } else {
+                br#""resultType":"complete","#
+            };
+            splice.insert(span.start + 1, what);
+        }
+        Era::Modern => {}
+        Era::Legacy => {
+            for member in [parts.result_type, parts.ttl, parts.scope].into_iter().flatten() {
+                splice.cut(member);
+            }
+            if let Some(structured) = parts.structured
+                && structured.value.of(text).first() != Some(&b'{')
+            {
+                splice.cut(structured);
+                block = text_block(structured.value.of(text));
+                if let Some(place) = block_place(text, parts.content) {
+                    splice.insert(place, &block);
+                }
+            }
+        }
+    }
+    splice.apply_to(text)
+}
+
+/// A text content block that carries JSON text, followed by nothing.
+fn text_block(json: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(json);
+    format!(r#"{{"type":"text","text":{}}}"#, super::scan::quote(&text)).into_bytes()
+}
+
+/// Where a text block can be inserted into an empty `content`; `None` if there is one already or
+/// content of another kind stands there.
+fn block_place(text: &[u8], content: Option<Member>) -> Option<usize> {
+    let span = content?.value;
+    let inner = span.of(text).strip_prefix(b"[")?.strip_suffix(b"]")?;
+    inner.trim_ascii().is_empty().then_some(span.start + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(text: &[u8]) -> Answer {
+        match read(text).unwrap() {
+            Incoming::Answer(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn mended(text: &str, id: &str, era: Era) -> String {
+        let text = Bytes::from(text.to_owned());
+        String::from_utf8(mend(&text, &answer(&text), id.as_bytes(), era).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_modern_client_finds_a_result_type_and_the_rest_untouched() {
+        let text = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[],"x":12345678901234567890123,"y":1e2}}"#;
+        assert_eq!(
+            mended(text, "\"a\"", Era::Modern),
+            r#"{"jsonrpc":"2.0","id":"a","result":{"resultType":"complete","content":[],"x":12345678901234567890123,"y":1e2}}"#
+        );
+        assert_eq!(
+            mended(r#"{"result":{},"id":7,"jsonrpc":"2.0"}"#, "7", Era::Modern),
+            r#"{"result":{"resultType":"complete"},"id":7,"jsonrpc":"2.0"}"#
+        );
+    }
+
+    #[test]
+    fn a_legacy_client_sees_no_modern_members() {
+        let text = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[{"type":"text","text":"a"}],"ttlMs":0,"cacheScope":"private"}}"#;
+        assert_eq!(
+            mended(text, "1", Era::Legacy),
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"a"}]}}"#
+        );
+    }
+
+    #[test]
+    fn structured_content_that_is_no_object_becomes_text_for_legacy_clients() {
+        let text = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[],"structuredContent":[1,"b"]}}"#;
+        assert_eq!(
+            mended(text, "1", Era::Legacy),
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"[1,\"b\"]"}]}}"#
+        );
+    }
+
+    #[test]
+    fn an_error_without_a_readable_id_gets_the_clients() {
+        for id in ["", r#""id":null,"#] {
+            let text =
+                format!(r#"{{"jsonrpc":"2.0",{id}"error":{{"code":-32600,"message":"x"}}}}"#);
+            assert_eq!(
+                mended(&text, "\"a\"", Era::Modern),
+                r#"{"jsonrpc":"2.0","id":"a","error":{"code":-32600,"message":"x"}}"#
+            );
+        }
+    }
+
+    #[test]
+    fn kinds_of_messages_are_told_apart() {
+        assert!(matches!(
+            read(br#"{"jsonrpc":"2.0","id":1,"method":"roots/list"}"#).unwrap(),
+            Incoming::Ask { .. }
+        ));
+        let note = read(
+            br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":5}}"#,
+        )
+        .unwrap();
+        assert!(matches!(note, Incoming::Note { method: Method::Progress, token: Some(_) }));
+        let error = answer(br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"x"}}"#);
+        assert!(matches!(error.body, Body::Error(ErrorParts { code: -32602, .. })));
+        assert!(read(br#"{"jsonrpc":"2.0","id":1,"result":7}"#).is_err());
+        assert!(read(br#"{"jsonrpc":"2.0","id":1}"#).is_err());
+        assert!(read(br#"{"jsonrpc":"2.0","id":1,"id":2,"result":{}}"#).is_err());
+        let ask = answer(br#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required"}}"#);
+        let Body::Result(parts) = ask.body else { panic!() };
+        assert_eq!(
+            parts.kind(br#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required"}}"#),
+            ResultKind::InputRequired
+        );
+    }
+}
