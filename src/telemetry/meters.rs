@@ -1,0 +1,239 @@
+//! Metric handles. Each part of the gateway binds its own once, and then only adds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use crate::base::Kind;
+
+use super::names::{self, MetricKind, STATUSES, Status};
+
+const METADATA: Metadata<'static> = Metadata::new("waypost", Level::INFO, None);
+
+/// Where all metrics live. One for the process; not global, so that tests can have their own.
+#[derive(Clone)]
+pub struct Meters {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+}
+
+impl std::fmt::Debug for Meters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meters")
+    }
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Meters {
+    /// An empty registry that knows every help text.
+    pub fn new() -> Self {
+        let mut builder = PrometheusBuilder::new();
+        for name in [names::DURATION, names::UPSTREAM_DURATION] {
+            let matcher = Matcher::Full(name.to_owned());
+            // Only an empty list of buckets is refused.
+            builder = match builder.set_buckets_for_metric(matcher, &names::DURATION_BUCKETS) {
+                Ok(builder) => builder,
+                Err(_) => PrometheusBuilder::new(),
+            };
+        }
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        let meters = Self { recorder: Arc::new(recorder), handle };
+        meters.describe();
+        meters
+            .gauge(names::BUILD_INFO, vec![Label::new("version", env!("CARGO_PKG_VERSION"))])
+            .set(1.0);
+        meters
+    }
+
+    fn describe(&self) {
+        for (name, kind, help) in names::METRICS {
+            let (name, help) = ((*name).into(), (*help).into());
+            match kind {
+                MetricKind::Counter => self.recorder.describe_counter(name, None, help),
+                MetricKind::Gauge => self.recorder.describe_gauge(name, None, help),
+                MetricKind::Histogram => self.recorder.describe_histogram(name, None, help),
+            }
+        }
+    }
+
+    fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+        self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
+        self.recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    /// All metrics as Prometheus text.
+    pub fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+
+    /// Folds what was recorded into the histograms; call it every few seconds, so that memory
+    /// stays bounded without a scrape.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// The handles of one tool.
+    pub fn tool(&self, name: &str) -> ToolMeters {
+        let label = || Label::new("tool_name", name.to_owned());
+        let ends = STATUSES.map(|status| {
+            self.counter(names::REQUESTS, vec![label(), Label::new("status", status.as_str())])
+        });
+        ToolMeters {
+            ends: Arc::new(ends),
+            duration: self.histogram(names::DURATION, vec![label()]),
+        }
+    }
+
+    /// The handles of one replica.
+    pub fn replica(&self, upstream: &str, replica: &str) -> ReplicaMeters {
+        let labels = || {
+            vec![
+                Label::new("upstream", upstream.to_owned()),
+                Label::new("replica", replica.to_owned()),
+            ]
+        };
+        let outcome = |outcome: &'static str| {
+            let mut labels = labels();
+            labels.push(Label::new("outcome", outcome));
+            self.counter(names::UPSTREAM_REQUESTS, labels)
+        };
+        let up = self.gauge(names::UPSTREAM_UP, labels());
+        up.set(0.0);
+        ReplicaMeters {
+            up,
+            answered: outcome("answered"),
+            failed: outcome("failed"),
+            given_up: outcome("given_up"),
+            duration: self.histogram(names::UPSTREAM_DURATION, labels()),
+            inflight: self.gauge(names::UPSTREAM_INFLIGHT, labels()),
+            failovers: self
+                .counter(names::FAILOVERS, vec![Label::new("upstream", upstream.to_owned())]),
+            meters: self.clone(),
+            upstream: upstream.into(),
+        }
+    }
+
+    /// Requests of one method other than `tools/call`.
+    pub fn method(&self, method: &'static str, status: Status) -> Counter {
+        let labels = vec![Label::new("method", method), Label::new("status", status.as_str())];
+        self.counter(names::METHOD_REQUESTS, labels)
+    }
+
+    /// Client connections.
+    pub fn connections(&self) -> Gauge {
+        self.gauge(names::CONNECTIONS, Vec::new())
+    }
+
+    /// Client sessions of one era.
+    pub fn sessions(&self, era: &'static str) -> Gauge {
+        self.gauge(names::SESSIONS, vec![Label::new("era", era)])
+    }
+
+    /// Items on offer of one kind.
+    pub fn catalog_items(&self, kind: &'static str) -> Gauge {
+        self.gauge(names::CATALOG_ITEMS, vec![Label::new("kind", kind)])
+    }
+
+    /// Calls refused at a bound.
+    pub fn shed(&self, stage: &'static str) -> Counter {
+        self.counter(names::SHED, vec![Label::new("stage", stage)])
+    }
+}
+
+/// The handles of one tool.
+#[derive(Clone, Debug)]
+pub struct ToolMeters {
+    ends: Arc<[Counter; STATUSES.len()]>,
+    duration: Histogram,
+}
+
+impl ToolMeters {
+    /// A call ended.
+    pub fn ended(&self, status: Status, took: Duration) {
+        let place = STATUSES.iter().position(|known| *known == status);
+        if let Some(counter) = place.and_then(|place| self.ends.get(place)) {
+            counter.increment(1);
+        }
+        self.duration.record(took.as_secs_f64());
+    }
+}
+
+/// The handles of one replica.
+#[derive(Clone, Debug)]
+pub struct ReplicaMeters {
+    /// `mcp_upstream_up`
+    pub up: Gauge,
+    /// Requests that were answered.
+    pub answered: Counter,
+    /// Requests that failed.
+    pub failed: Counter,
+    /// Requests that the client gave up.
+    pub given_up: Counter,
+    /// Durations.
+    pub duration: Histogram,
+    /// Requests in flight.
+    pub inflight: Gauge,
+    /// Calls of the upstream that went to another replica.
+    pub failovers: Counter,
+    meters: Meters,
+    upstream: Box<str>,
+}
+
+impl ReplicaMeters {
+    /// A child that was up ended.
+    pub fn restarted(&self, kind: Kind) {
+        let reason = match kind {
+            Kind::Closed => "exited",
+            Kind::Protocol => "protocol",
+            Kind::TooLarge => "too_large",
+            _ => "other",
+        };
+        let labels =
+            vec![Label::new("upstream", self.upstream.to_string()), Label::new("reason", reason)];
+        self.meters.counter(names::CHILD_RESTARTS, labels).increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_histograms_with_the_exact_buckets_and_names() {
+        let meters = Meters::new();
+        meters.tool("echo").ended(Status::Success, Duration::from_millis(7));
+        let text = meters.render();
+        assert!(text.contains("# TYPE mcp_requests_total counter"), "{text}");
+        assert!(
+            text.contains(r#"mcp_requests_total{tool_name="echo",status="success"} 1"#),
+            "{text}"
+        );
+        assert!(text.contains("# TYPE mcp_request_duration_seconds histogram"), "{text}");
+        assert!(
+            text.contains(r#"mcp_request_duration_seconds_bucket{tool_name="echo",le="0.005"} 0"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"mcp_request_duration_seconds_bucket{tool_name="echo",le="0.01"} 1"#),
+            "{text}"
+        );
+    }
+}

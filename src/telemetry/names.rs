@@ -1,0 +1,115 @@
+//! Pure: every metric and label value, with its help text. The names are part of the contract.
+
+/// How a tool call ended; the `status` label of `mcp_requests_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// A result without `isError`.
+    Success,
+    /// `isError`, or a JSON-RPC error of the tool.
+    Error,
+    /// No answer in time.
+    Timeout,
+    /// Refused by a rate limit.
+    RateLimited,
+    /// The client gave up.
+    Cancelled,
+    /// No replica could take it.
+    Unavailable,
+    /// The arguments or the tool name are wrong.
+    Invalid,
+}
+
+/// Every status, in the order of their places.
+pub const STATUSES: [Status; 7] = [
+    Status::Success,
+    Status::Error,
+    Status::Timeout,
+    Status::RateLimited,
+    Status::Cancelled,
+    Status::Unavailable,
+    Status::Invalid,
+];
+
+impl Status {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::RateLimited => "rate_limited",
+            Self::Cancelled => "cancelled",
+            Self::Unavailable => "unavailable",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// `tool_name` of calls to tools that nobody offers: labels are bounded.
+pub const UNKNOWN_TOOL: &str = "_unknown";
+
+/// Calls of tools.
+pub const REQUESTS: &str = "mcp_requests_total";
+/// Requests of other methods.
+pub const METHOD_REQUESTS: &str = "mcp_method_requests_total";
+/// Duration of tool calls.
+pub const DURATION: &str = "mcp_request_duration_seconds";
+/// Client connections.
+pub const CONNECTIONS: &str = "mcp_active_connections";
+/// Whether a replica takes calls.
+pub const UPSTREAM_UP: &str = "mcp_upstream_up";
+/// Requests sent to a replica.
+pub const UPSTREAM_REQUESTS: &str = "mcp_upstream_requests_total";
+/// Duration of requests at a replica.
+pub const UPSTREAM_DURATION: &str = "mcp_upstream_duration_seconds";
+/// Requests in flight at a replica.
+pub const UPSTREAM_INFLIGHT: &str = "mcp_upstream_inflight";
+/// Calls that went to another replica.
+pub const FAILOVERS: &str = "mcp_failovers_total";
+/// Calls refused at a bound.
+pub const SHED: &str = "mcp_shed_total";
+/// Legacy sessions and modern clients.
+pub const SESSIONS: &str = "mcp_sessions";
+/// What the catalog offers.
+pub const CATALOG_ITEMS: &str = "mcp_catalog_items";
+/// Restarts of children.
+pub const CHILD_RESTARTS: &str = "mcp_child_restarts_total";
+/// Which build this is.
+pub const BUILD_INFO: &str = "mcp_build_info";
+
+/// Upper bounds of the duration histograms, in seconds.
+pub const DURATION_BUCKETS: [f64; 12] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// The kind of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by buckets.
+    Histogram,
+}
+
+/// Every metric with its kind and help text.
+pub const METRICS: &[(&str, MetricKind, &str)] = &[
+    (REQUESTS, MetricKind::Counter, "Total MCP requests"),
+    (METHOD_REQUESTS, MetricKind::Counter, "Requests of methods other than tools/call"),
+    (DURATION, MetricKind::Histogram, "Duration of tools/call in seconds, as the client sees it"),
+    (CONNECTIONS, MetricKind::Gauge, "Client connections"),
+    (UPSTREAM_UP, MetricKind::Gauge, "1 while the replica takes calls"),
+    (UPSTREAM_REQUESTS, MetricKind::Counter, "Requests sent to the replica, by outcome"),
+    (UPSTREAM_DURATION, MetricKind::Histogram, "Duration of requests at the replica in seconds"),
+    (UPSTREAM_INFLIGHT, MetricKind::Gauge, "Requests in flight at the replica"),
+    (
+        FAILOVERS,
+        MetricKind::Counter,
+        "Calls sent to another replica because nothing had been sent yet",
+    ),
+    (SHED, MetricKind::Counter, "Calls refused at a bound, by stage"),
+    (SESSIONS, MetricKind::Gauge, "Client sessions by era"),
+    (CATALOG_ITEMS, MetricKind::Gauge, "Items on offer, by kind"),
+    (CHILD_RESTARTS, MetricKind::Counter, "Ends of child processes that were up, by reason"),
+    (BUILD_INFO, MetricKind::Gauge, "Always 1; the labels tell the build"),
+];
