@@ -3,3 +3,5 @@
 pub mod base;
 pub mod proto;
 pub mod telemetry;
+pub mod egress;
+pub mod store;

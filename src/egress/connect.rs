@@ -1,0 +1,114 @@
+//! How a connection is made: name, TCP, and TLS for `https`, all within one time.
+//!
+//! TLS state is process-wide and made at the first `https` connection: reading the platform's
+//! certificates costs milliseconds and about a megabyte, and a gateway without `https` never pays
+//! that.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::{error, io};
+
+use http::Uri;
+use http::uri::Scheme;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tower::Service;
+
+type BoxError = Box<dyn error::Error + Send + Sync>;
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// Not within the time allowed.
+    #[error("no connection within {0:?}")]
+    TimedOut(Duration),
+    /// The name or TCP.
+    #[error("{0}")]
+    Reach(#[source] BoxError),
+    /// TCP stood, TLS did not.
+    #[error("{0}")]
+    Tls(#[source] BoxError),
+    /// The platform has no certificates to trust.
+    #[error("no certificates to trust: {0}")]
+    Certificates(#[source] io::Error),
+}
+
+/// Makes connections for the pool. Cloned for every request, so it holds little.
+#[derive(Clone)]
+pub(super) struct Connector {
+    http: HttpConnector,
+    timeout: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(timeout: Duration) -> Self {
+        let mut http = tcp();
+        // Shared out over the addresses of a name: a dead one leaves time for the next.
+        http.set_connect_timeout(Some(timeout));
+        Self { http, timeout }
+    }
+}
+
+fn tcp() -> HttpConnector {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let (http, timeout) = (self.http.clone(), self.timeout);
+        Box::pin(async move {
+            tokio::time::timeout(timeout, dial(http, to))
+                .await
+                .unwrap_or(Err(DialError::TimedOut(timeout)))
+        })
+    }
+}
+
+async fn dial(mut http: HttpConnector, to: Uri) -> Result<Stream, DialError> {
+    if to.scheme() == Some(&Scheme::HTTPS) {
+        let mut https = secure().await?.clone();
+        return https.call(to).await.map_err(dial_error);
+    }
+    let stream = http.call(to).await.map_err(|error| DialError::Reach(error.into()))?;
+    Ok(MaybeHttpsStream::Http(stream))
+}
+
+/// The one TLS connector of the process. A failure is not kept: the certificates may come.
+async fn secure() -> Result<&'static HttpsConnector<HttpConnector>, DialError> {
+    static SECURE: OnceCell<HttpsConnector<HttpConnector>> = OnceCell::const_new();
+    SECURE
+        .get_or_try_init(|| async {
+            // Reads files: off the runtime's workers.
+            let roots =
+                tokio::task::spawn_blocking(|| HttpsConnectorBuilder::new().with_native_roots());
+            let builder = roots
+                .await
+                .map_err(io::Error::other)
+                .and_then(|loaded| loaded)
+                .map_err(DialError::Certificates)?;
+            Ok(builder.https_or_http().enable_http1().wrap_connector(tcp()))
+        })
+        .await
+}
+
+/// The TLS connector reports both stages as one: an `io::Error` on top comes from the handshake.
+fn dial_error(error: BoxError) -> DialError {
+    if error.is::<io::Error>() { DialError::Tls(error) } else { DialError::Reach(error) }
+}
