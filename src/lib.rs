@@ -5,3 +5,4 @@ pub mod proto;
 pub mod telemetry;
 pub mod egress;
 pub mod store;
+pub mod catalog;
