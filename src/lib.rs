@@ -6,3 +6,4 @@ pub mod telemetry;
 pub mod egress;
 pub mod store;
 pub mod catalog;
+pub mod upstream;

@@ -1,0 +1,54 @@
+//! Pure: how long to wait before a replica is started or dialled again.
+
+use std::time::Duration;
+
+use crate::base::rng::jitter;
+
+/// First wait.
+pub const BACKOFF_BASE: Duration = Duration::from_millis(500);
+/// Longest wait for a child: starting one costs the whole machine.
+pub const BACKOFF_CHILD_MAX: Duration = Duration::from_mins(1);
+/// Longest wait for a URL: dialling one is cheap.
+pub const BACKOFF_HTTP_MAX: Duration = Duration::from_secs(5);
+/// A replica that was up for so long is started again at once.
+pub const UPTIME_HEALTHY: Duration = Duration::from_mins(1);
+/// Spread of every wait, in percent.
+pub const JITTER_PERCENT: u32 = 20;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A child process.
+    Child,
+    /// A server behind a URL.
+    Url,
+}
+
+/// The wait before start number `failures + 1`. `uptime` is how long the last one was up.
+pub fn delay(what: What, failures: u32, uptime: Duration, draw: u64) -> Duration {
+    if failures == 0 || uptime >= UPTIME_HEALTHY {
+        return Duration::ZERO;
+    }
+    let max = match what {
+        What::Child => BACKOFF_CHILD_MAX,
+        What::Url => BACKOFF_HTTP_MAX,
+    };
+    let doubled = BACKOFF_BASE.saturating_mul(1 << (failures - 1).min(16));
+    jitter(doubled.min(max), JITTER_PERCENT, draw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_bound_and_a_long_life_forgives() {
+        let wait = |failures| delay(What::Child, failures, Duration::ZERO, 20);
+        assert_eq!(wait(0), Duration::ZERO);
+        assert_eq!(wait(1), Duration::from_millis(500));
+        assert_eq!(wait(3), Duration::from_secs(2));
+        assert_eq!(wait(40), BACKOFF_CHILD_MAX);
+        assert_eq!(delay(What::Url, 40, Duration::ZERO, 20), BACKOFF_HTTP_MAX);
+        assert_eq!(delay(What::Child, 5, UPTIME_HEALTHY, 7), Duration::ZERO);
+    }
+}

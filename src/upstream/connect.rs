@@ -1,0 +1,357 @@
+//! Brings one replica up: starts or dials it, finds its era, greets it. The verdicts are in
+//! `greet`; here are the messages and the waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::base::fault::brief;
+use crate::base::{Fault, Kind, Sent, Tasks};
+use crate::egress::HttpClient;
+use crate::proto::answer::Body;
+use crate::proto::legacy::{self, Welcome};
+use crate::proto::modern::{self, Discovered};
+use crate::proto::{Method, Version};
+
+use super::exchange::{Done, Exchange, Frame};
+use super::greet::{self, Verdict};
+use super::http::{HttpExchange, HttpLink};
+use super::replica::{Link, Live, Replica};
+use super::spec::{EraPolicy, HttpSpec, LaunchSpec, ReplicaKind};
+use super::stderr::StderrTail;
+use super::stdio::{Channel, StdioLink};
+use super::supervisor::{Child, Exit, StopPace, Supervisor};
+
+/// Longest wait for `server/discover` and `initialize` of a server that runs.
+pub const GREET_TIMEOUT: Duration = Duration::from_secs(10);
+/// A starting child holds a place among the starting ones no longer than this.
+const START_SHARE: Duration = Duration::from_secs(2);
+/// How long an ended child may take to tell how it ended.
+const EXIT_WAIT: Duration = Duration::from_secs(1);
+
+/// What is needed to bring replicas up. One for the whole process.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// Starts children.
+    pub supervisor: Arc<Supervisor>,
+    /// Every task of this floor.
+    pub tasks: Tasks,
+    /// Who we are, for `clientInfo`.
+    pub us: Arc<Value>,
+}
+
+/// A running child with its channel.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    channel: Arc<Channel>,
+    stderr: StderrTail,
+}
+
+/// A greeted replica.
+#[derive(Debug)]
+pub struct Session {
+    /// What calls use.
+    pub live: Arc<Live>,
+    /// The process behind it, where there is one.
+    pub child: Option<Running>,
+    /// Keeps a modern child's subscription open.
+    pub subscription: Option<Exchange>,
+    /// Its era was asked for, and may change when it is asked again.
+    pub probed: bool,
+}
+
+/// Connects and greets a replica.
+pub async fn connect(
+    replica: &Replica,
+    means: &Means,
+    client: Option<&HttpClient>,
+) -> Result<Session, Fault> {
+    match (&replica.spec.kind, client) {
+        (ReplicaKind::Child(launch), _) => connect_child(replica, launch, means).await,
+        (ReplicaKind::Http(spec), Some(client)) => {
+            let link = HttpLink::new(spec, client.clone(), means.tasks.clone());
+            connect_http(replica.spec.era, spec, link, means).await
+        }
+        (ReplicaKind::Http(_), None) => Err(Fault::gateway(Kind::Connect, "it has no HTTP client")),
+    }
+}
+
+// === children ===
+
+async fn connect_child(
+    replica: &Replica,
+    launch: &LaunchSpec,
+    means: &Means,
+) -> Result<Session, Fault> {
+    let verdict = match replica.spec.era {
+        EraPolicy::Legacy => Verdict::Legacy,
+        EraPolicy::Modern => Verdict::Modern(assumed_modern()),
+        EraPolicy::Auto => probe_child(replica, launch, means).await?,
+    };
+    let running = start(replica, launch, means).await?;
+    let outcome = match verdict {
+        Verdict::Modern(found) => greet_modern_child(&running, &found, means),
+        Verdict::Legacy => greet_legacy_child(&running, launch, means).await,
+        Verdict::Incompatible(why) => Err(Fault::upstream(Kind::Protocol, Sent::No, why)),
+        Verdict::Unknown(fault) => Err(fault),
+    };
+    match outcome {
+        Ok((link, tools_changed, subscription)) => {
+            let live = Arc::new(Live { link: Link::Stdio(link), tools_changed });
+            let probed = replica.spec.era == EraPolicy::Auto;
+            Ok(Session { live, child: Some(running), subscription, probed })
+        }
+        Err(fault) => Err(running.end(fault).await),
+    }
+}
+
+/// What is assumed of a server that the operator calls modern: its list will show the rest.
+fn assumed_modern() -> Discovered {
+    Discovered { version: Some(Version::MODERN_NEWEST), tools: true, tools_changed: true }
+}
+
+/// Asks a disposable sibling for its era. The child that is kept never sees the question: some
+/// legacy servers die from it, and some dual-era ones lock on the first message.
+async fn probe_child(
+    replica: &Replica,
+    launch: &LaunchSpec,
+    means: &Means,
+) -> Result<Verdict, Fault> {
+    let running = start(replica, launch, means).await?;
+    let link = StdioLink::new(Arc::clone(&running.channel), Version::MODERN_NEWEST);
+    let number = running.channel.number();
+    let ask = link.ask(modern::request(number, Method::Discover.name(), None, &means.us), number);
+    let outcome = match ask {
+        Ok(exchange) => {
+            let limit = first_byte_then(&running.channel, launch.start_timeout);
+            tokio::select! {
+                outcome = Exchange::Stdio(exchange).finish() => outcome,
+                fault = limit => Err(fault),
+            }
+        }
+        Err(fault) => Err(fault),
+    };
+    let verdict = greet::over_stdio(outcome);
+    tracing::debug!(upstream = %replica.upstream, replica = %replica.spec.name, ?verdict, "probed");
+    running.throw_away(&means.tasks);
+    Ok(verdict)
+}
+
+/// Resolves when a child has taken too long: the start timeout to its first byte, then
+/// [`GREET_TIMEOUT`].
+async fn first_byte_then(channel: &Channel, start_timeout: Duration) -> Fault {
+    if tokio::time::timeout(start_timeout, channel.spoke()).await.is_ok() {
+        tokio::time::sleep(GREET_TIMEOUT).await;
+    }
+    Fault::upstream(Kind::Timeout, Sent::Maybe, "it did not answer in time after its start")
+}
+
+async fn start(replica: &Replica, launch: &LaunchSpec, means: &Means) -> Result<Running, Fault> {
+    let (mut child, pipes) = means.supervisor.launch(launch).await?;
+    let channel = Channel::open(pipes.stdin, pipes.stdout, &means.tasks);
+    let (share, starting) = (child.start_share(), Arc::clone(&channel));
+    means.tasks.spawn(async move {
+        tokio::select! {
+            () = starting.spoke() => {}
+            () = starting.closed() => {}
+            () = tokio::time::sleep(START_SHARE) => {}
+        }
+        drop(share);
+    });
+    let names = (replica.upstream.clone(), replica.spec.name.clone());
+    let stderr = StderrTail::drain(&means.tasks, pipes.stderr, names.0, names.1);
+    Ok(Running { child, channel, stderr })
+}
+
+type GreetedChild = (StdioLink, bool, Option<Exchange>);
+
+fn greet_modern_child(
+    running: &Running,
+    found: &Discovered,
+    means: &Means,
+) -> Result<GreetedChild, Fault> {
+    let version = found.version.unwrap_or(Version::MODERN_NEWEST);
+    let link = StdioLink::new(Arc::clone(&running.channel), version);
+    let subscription = if found.tools_changed {
+        let number = running.channel.number();
+        Some(Exchange::Stdio(link.ask(modern::listen_request(number, &means.us), number)?))
+    } else {
+        None
+    };
+    Ok((link, found.tools_changed, subscription))
+}
+
+async fn greet_legacy_child(
+    running: &Running,
+    launch: &LaunchSpec,
+    means: &Means,
+) -> Result<GreetedChild, Fault> {
+    let channel = &running.channel;
+    let link = StdioLink::new(Arc::clone(channel), Version::LEGACY_NEWEST);
+    let number = channel.number();
+    let exchange = link.ask(legacy::initialize_request(number, &means.us), number)?;
+    let done = tokio::select! {
+        outcome = Exchange::Stdio(exchange).finish() => outcome?,
+        fault = first_byte_then(channel, launch.start_timeout) => return Err(fault),
+    };
+    if greet::refused_handshake(&done) {
+        // The probe ran out of time on a modern server that was slow to start.
+        return greet_modern_child(running, &assumed_modern(), means);
+    }
+    let welcome = welcome(&done)?;
+    let mut body = legacy::INITIALIZED.to_vec();
+    body.push(b'\n');
+    channel.tell(body)?;
+    Ok((StdioLink::new(Arc::clone(channel), welcome.version), welcome.tools_changed, None))
+}
+
+impl Running {
+    /// Its channel.
+    pub fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    /// Waits until the child or its channel ends, and tells how.
+    pub async fn ended(&mut self) -> Fault {
+        tokio::select! {
+            exit = self.child.wait() => return self.obituary(Some(exit)),
+            () = self.channel.closed() => {}
+        }
+        let exit = tokio::time::timeout(EXIT_WAIT, self.child.wait()).await.ok();
+        self.obituary(exit)
+    }
+
+    /// Why the child is no longer there: its own last words count most.
+    fn obituary(&self, exit: Option<Exit>) -> Fault {
+        let why = self.channel.why_closed();
+        let mut message = match (&why, exit) {
+            (Some(fault), _) if fault.kind != Kind::Closed => fault.message.clone().into_owned(),
+            (_, Some(exit)) => format!("it ended ({exit})"),
+            (Some(fault), None) => fault.message.clone().into_owned(),
+            (None, None) => "it ended".to_owned(),
+        };
+        if let Some(words) = self.stderr.last_line() {
+            message = format!("{message}; its last words: {words}");
+        }
+        let kind = why.map_or(Kind::Closed, |fault| fault.kind);
+        Fault::upstream(kind, Sent::Maybe, message)
+    }
+
+    /// Stops a child that could not be greeted. The fault learns how the child ended, if it did.
+    async fn end(mut self, fault: Fault) -> Fault {
+        let fault = match fault.kind {
+            Kind::Closed => match tokio::time::timeout(EXIT_WAIT, self.ended()).await {
+                Ok(how) => how,
+                Err(_) => fault,
+            },
+            _ => fault,
+        };
+        self.stop(StopPace { closed: Duration::from_millis(200), ..StopPace::default() }, &fault)
+            .await;
+        fault
+    }
+
+    /// Stops the child: its stdin is closed first, then it is asked, then it is killed.
+    pub async fn stop(mut self, pace: StopPace, why: &Fault) {
+        self.channel.close(why);
+        if self.child.stop(pace).await.is_none() {
+            tracing::warn!(pid = self.child.pid(), "a child could not be ended");
+        }
+    }
+
+    /// Stops a probe in the background: nobody waits for it.
+    fn throw_away(self, tasks: &Tasks) {
+        tasks.spawn(async move {
+            let why = Fault::gateway(Kind::Cancelled, "the probe is over");
+            let pace =
+                StopPace { closed: Duration::from_millis(200), asked: Duration::from_secs(1) };
+            self.stop(pace, &why).await;
+        });
+    }
+}
+
+// === URLs ===
+
+async fn connect_http(
+    policy: EraPolicy,
+    spec: &HttpSpec,
+    mut link: HttpLink,
+    means: &Means,
+) -> Result<Session, Fault> {
+    let verdict = match policy {
+        EraPolicy::Legacy => Verdict::Legacy,
+        EraPolicy::Auto | EraPolicy::Modern => probe_http(&link, means).await,
+    };
+    let tools_changed = match verdict {
+        Verdict::Modern(found) => {
+            link.speak(found.version.unwrap_or(Version::MODERN_NEWEST), None);
+            found.tools_changed
+        }
+        Verdict::Legacy if policy == EraPolicy::Modern => {
+            return Err(protocol(format!("{} does not speak the modern era", spec.url)));
+        }
+        Verdict::Legacy => handshake_http(&mut link, means).await?.tools_changed,
+        Verdict::Incompatible(why) => return Err(protocol(why)),
+        Verdict::Unknown(fault) => return Err(fault),
+    };
+    let live = Arc::new(Live { link: Link::Http(link), tools_changed });
+    let probed = policy == EraPolicy::Auto;
+    Ok(Session { live, child: None, subscription: None, probed })
+}
+
+/// Asks a server behind a URL for its era.
+pub async fn probe_http(link: &HttpLink, means: &Means) -> Verdict {
+    let number = link.number();
+    let body = modern::request(number, Method::Discover.name(), None, &means.us);
+    let exchange = Exchange::Http(link.ask(body, number, Method::Discover));
+    greet::over_http(bounded(exchange.finish()).await)
+}
+
+async fn handshake_http(link: &mut HttpLink, means: &Means) -> Result<Welcome, Fault> {
+    link.speak_handshake();
+    let number = link.number();
+    let body = legacy::initialize_request(number, &means.us);
+    let mut exchange = link.ask(body, number, Method::Initialize);
+    let done = bounded(finish(&mut exchange)).await?;
+    let welcome = welcome(&done)?;
+    link.speak(welcome.version, exchange.session().cloned());
+    if let Err(fault) = link.tell(legacy::INITIALIZED).await {
+        link.end_session().await;
+        return Err(fault);
+    }
+    Ok(welcome)
+}
+
+async fn finish(exchange: &mut HttpExchange) -> Result<Done, Fault> {
+    loop {
+        if let Frame::Done(done) = exchange.next().await? {
+            return Ok(done);
+        }
+    }
+}
+
+async fn bounded<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    tokio::time::timeout(GREET_TIMEOUT, work).await.unwrap_or_else(|_| {
+        let message = format!("it did not answer within {} s", GREET_TIMEOUT.as_secs());
+        Err(Fault::upstream(Kind::Timeout, Sent::Maybe, message))
+    })
+}
+
+fn welcome(done: &Done) -> Result<Welcome, Fault> {
+    match &done.answer.body {
+        Body::Result(parts) => {
+            let result = parts.span.map(|span| span.of(&done.message)).unwrap_or_default();
+            legacy::read_welcome(result).map_err(protocol)
+        }
+        Body::Error(error) => {
+            let text = brief(error.span.of(&done.message));
+            Err(protocol(format!("it refused initialize: {text}")))
+        }
+    }
+}
+
+fn protocol(message: String) -> Fault {
+    Fault::upstream(Kind::Protocol, Sent::No, message)
+}

@@ -1,0 +1,319 @@
+//! One request in flight at one replica. Dropping it cancels it in the transport's own way.
+//!
+//! Preparing the bytes for a replica is pure ([`prepare`]); what carries them is in `stdio` and
+//! `http`.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::base::Fault;
+use crate::proto::answer::Answer;
+use crate::proto::envelope::Envelope;
+use crate::proto::headers::HeaderParam;
+use crate::proto::meta::{self, Claim};
+use crate::proto::scan::quote;
+use crate::proto::splice::Splice;
+use crate::proto::{Era, Version, id};
+
+use super::http::HttpExchange;
+use super::stdio::StdioExchange;
+
+/// A raw request id.
+pub type RawId = SmallVec<[u8; 24]>;
+
+/// Who calls: what a legacy client said once and a modern one says in each request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The era the client speaks.
+    pub era: Era,
+    /// Its capabilities, a raw object.
+    pub capabilities: Bytes,
+    /// Who it is, a raw object.
+    pub info: Option<Bytes>,
+    /// The least severe log message it wants, raw with quotes.
+    pub log_level: Option<Bytes>,
+}
+
+/// What a client wants sent: its own message and what is known about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The client's message.
+    pub body: &'a Bytes,
+    /// Its parts.
+    pub shape: &'a Envelope,
+    /// The name that the upstream knows the subject by.
+    pub subject: &'a str,
+    /// Who calls.
+    pub caller: &'a Caller,
+    /// Parameters of the tool that are mirrored in headers (modern HTTP upstreams).
+    pub params: &'a [HeaderParam],
+}
+
+impl Request<'_> {
+    /// The client's raw id.
+    pub fn id(&self) -> &[u8] {
+        self.shape.id.map_or(b"0", |span| span.of(self.body))
+    }
+
+    /// The client's raw progress token.
+    pub fn token(&self) -> Option<&[u8]> {
+        self.shape.keys.progress_token.map(|member| member.value.of(self.body))
+    }
+}
+
+/// How a replica wants its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    /// Its era.
+    pub era: Era,
+    /// The revision that both sides speak.
+    pub version: Version,
+    /// Several clients share the channel, so that ids and tokens must be ours.
+    pub shared: bool,
+}
+
+/// A request as the replica gets it.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The whole message.
+    pub body: Vec<u8>,
+    /// The id in it.
+    pub id: RawId,
+    /// Whether its progress token is `number` instead of the client's own.
+    pub token_replaced: bool,
+}
+
+/// Rewrites a client's request for a replica: the subject's own name, an id that is unique on the
+/// channel, and the `_meta` that the replica's era wants. Nothing else changes.
+pub fn prepare(request: &Request<'_>, dialect: Dialect, number: u64) -> Outgoing {
+    let text: &[u8] = request.body;
+    let own = number.to_string();
+    let keep_id = !dialect.shared && id::portable(request.id());
+    let id =
+        if keep_id { RawId::from_slice(request.id()) } else { RawId::from_slice(own.as_bytes()) };
+    let subject = quote(request.subject);
+    let token_replaced = dialect.shared && request.token().is_some();
+    let token = if token_replaced { Some(own.as_bytes()) } else { request.token() };
+    let new_meta = meta_for(request, dialect, token);
+    let wrapped;
+
+    let mut splice = Splice::new(text);
+    if !keep_id && let Some(span) = request.shape.id {
+        splice.put(span, own.as_bytes());
+    }
+    if let Some(span) = request.shape.name.or(request.shape.uri)
+        && span.of(text) != subject.as_bytes()
+    {
+        splice.put(span, subject.as_bytes());
+    }
+    match (&new_meta, request.shape.meta, request.shape.params) {
+        (MetaChange::Keep, _, _) => {
+            if token_replaced && let Some(member) = request.shape.keys.progress_token {
+                splice.put(member.value, own.as_bytes());
+            }
+        }
+        (MetaChange::Put(new), Some(span), _) => splice.put(span, new),
+        (MetaChange::Put(new), None, Some(params)) => {
+            let (at, empty) = meta::inside(text, params);
+            let comma: &[u8] = if empty { b"" } else { b"," };
+            wrapped = [b"\"_meta\":", new.as_slice(), comma].concat();
+            splice.insert(at, &wrapped);
+        }
+        (MetaChange::Put(new), None, None) => {
+            wrapped = [b",\"params\":{\"_meta\":", new.as_slice(), b"}"].concat();
+            let at = request.shape.method_span.map_or(0, |span| span.end);
+            splice.insert(at, &wrapped);
+        }
+    }
+    Outgoing { body: splice.apply(1), id, token_replaced }
+}
+
+enum MetaChange {
+    Keep,
+    Put(Vec<u8>),
+}
+
+fn meta_for(request: &Request<'_>, dialect: Dialect, token: Option<&[u8]>) -> MetaChange {
+    let old = request.shape.meta.map(|span| span.of(request.body));
+    let same_version = || {
+        let claimed = request.shape.keys.version.map(|m| m.value.of(request.body));
+        claimed == Some(format!("\"{}\"", dialect.version.as_str()).as_bytes())
+    };
+    let claim = match (request.caller.era, dialect.era) {
+        (Era::Legacy, Era::Legacy) => return MetaChange::Keep,
+        (Era::Modern, Era::Modern) if same_version() => return MetaChange::Keep,
+        (Era::Modern, Era::Legacy) => None,
+        (_, Era::Modern) => Some(Claim {
+            version: dialect.version.as_str(),
+            capabilities: &request.caller.capabilities,
+            client_info: request.caller.info.as_deref(),
+            log_level: request.caller.log_level.as_deref(),
+        }),
+    };
+    match (meta::rebuild(old, claim, token), old) {
+        (Some(new), _) => MetaChange::Put(new),
+        (None, Some(_)) => MetaChange::Put(b"{}".to_vec()),
+        (None, None) => MetaChange::Keep,
+    }
+}
+
+/// The final answer of a replica.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The whole message as it came.
+    pub message: Bytes,
+    /// Its parts.
+    pub answer: Answer,
+    /// The HTTP status it came with; 200 on stdio.
+    pub status: u16,
+}
+
+/// What comes back while a request is in flight.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// A notification for the client, its progress token restored.
+    Note(Bytes),
+    /// Bytes arrived that are nothing for the client: the replica is alive.
+    Alive,
+    /// The answer. Nothing follows.
+    Done(Done),
+}
+
+/// One request in flight at one replica.
+#[derive(Debug)]
+pub enum Exchange {
+    /// Over the pipes of a child.
+    Stdio(StdioExchange),
+    /// One POST.
+    Http(HttpExchange),
+}
+
+impl Exchange {
+    /// The next thing that happens. After [`Frame::Done`] or a fault nothing follows.
+    pub async fn next(&mut self) -> Result<Frame, Fault> {
+        match self {
+            Self::Stdio(exchange) => exchange.next().await,
+            Self::Http(exchange) => exchange.next().await,
+        }
+    }
+
+    /// The final answer, whatever comes before it.
+    pub async fn finish(mut self) -> Result<Done, Fault> {
+        loop {
+            if let Frame::Done(done) = self.next().await? {
+                return Ok(done);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::envelope::split;
+
+    fn prepared(text: &str, caller: Era, era: Era, shared: bool) -> (String, Outgoing) {
+        let body = Bytes::from(text.to_owned());
+        let shape = split(&body).unwrap();
+        let caller = Caller {
+            era: caller,
+            capabilities: Bytes::from_static(br#"{"roots":{}}"#),
+            info: Some(Bytes::from_static(br#"{"name":"c"}"#)),
+            log_level: None,
+        };
+        let request =
+            Request { body: &body, shape: &shape, subject: "x", caller: &caller, params: &[] };
+        let version = if era == Era::Modern { Version::V2026_07_28 } else { Version::V2025_11_25 };
+        let out = prepare(&request, Dialect { era, version, shared }, 9);
+        (String::from_utf8(out.body.clone()).unwrap(), out)
+    }
+
+    const ARGS: &str = r#"{"n":12345678901234567890123,"s":"\ud800","d":{"k":1,"k":2}, "e":1e2}"#;
+
+    #[test]
+    fn between_legacy_peers_only_name_id_and_token_change() {
+        let text = format!(
+            r#"{{"id":"a","jsonrpc":"2.0","method":"tools/call","params":{{"_meta":{{"progressToken":"p","t":1}},"name":"u__x","arguments":{ARGS}}}}}"#
+        );
+        let (got, out) = prepared(&text, Era::Legacy, Era::Legacy, true);
+        assert_eq!(
+            got,
+            format!(
+                r#"{{"id":9,"jsonrpc":"2.0","method":"tools/call","params":{{"_meta":{{"progressToken":9,"t":1}},"name":"x","arguments":{ARGS}}}}}"#
+            )
+        );
+        assert!(out.token_replaced);
+        assert_eq!(out.id.as_slice(), b"9");
+    }
+
+    #[test]
+    fn a_legacy_client_gets_a_modern_claim_in_every_place_meta_can_stand() {
+        let claim = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"roots":{}},"io.modelcontextprotocol/clientInfo":{"name":"c"}}"#;
+        let (got, out) = prepared(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"u__x"}}"#,
+            Era::Legacy,
+            Era::Modern,
+            false,
+        );
+        assert_eq!(
+            got,
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"_meta":{claim},"name":"x"}}}}"#
+            )
+        );
+        assert_eq!(out.id.as_slice(), b"1");
+        let (got, _) = prepared(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{ }}"#,
+            Era::Legacy,
+            Era::Modern,
+            false,
+        );
+        assert_eq!(
+            got,
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"_meta":{claim} }}}}"#
+            )
+        );
+        let (got, _) = prepared(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#,
+            Era::Legacy,
+            Era::Modern,
+            false,
+        );
+        assert_eq!(
+            got,
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"_meta":{claim}}}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_modern_claim_never_reaches_a_legacy_upstream() {
+        let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"u__x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"traceparent":"t"}}}"#;
+        let (got, _) = prepared(text, Era::Modern, Era::Legacy, true);
+        assert_eq!(
+            got,
+            r#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"x","_meta":{"traceparent":"t"}}}"#
+        );
+    }
+
+    #[test]
+    fn between_modern_peers_on_a_private_channel_only_the_name_changes() {
+        let text = r#"{"jsonrpc":"2.0","id":"é","method":"tools/call","params":{"name":"u__x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"progressToken":"p"}}}"#;
+        let (got, out) = prepared(text, Era::Modern, Era::Modern, false);
+        assert_eq!(got, text.replace("u__x", "x"));
+        assert!(!out.token_replaced);
+    }
+
+    #[test]
+    fn an_id_that_may_not_survive_is_replaced_even_on_a_private_channel() {
+        let (got, _) = prepared(
+            r#"{"jsonrpc":"2.0","id":1.5,"method":"tools/call","params":{"name":"u__x"}}"#,
+            Era::Legacy,
+            Era::Legacy,
+            false,
+        );
+        assert!(got.contains(r#""id":9,"#), "{got}");
+    }
+}

@@ -1,0 +1,151 @@
+//! One task per replica owns its life: connect, greet, list, watch, and again after a wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{Fault, Kind, clock, rng};
+use crate::egress::{ClientSpec, HttpClient};
+
+use super::backoff::{What, delay};
+use super::connect::{Means, Session, connect};
+use super::listing;
+use super::replica::{Link, Replica, State};
+use super::report::Report;
+use super::spec::ReplicaKind;
+use super::supervisor::StopPace;
+use super::watch::{End, watch};
+
+/// Longest an HTTP session may take to say goodbye, and a child to stop, when we stop.
+const STOP_PACE: StopPace =
+    StopPace { closed: Duration::from_secs(3), asked: Duration::from_secs(5) };
+
+/// The task that owns a replica.
+#[derive(Debug)]
+pub struct Keeper {
+    /// What it keeps up.
+    pub replica: Arc<Replica>,
+    /// What it works with.
+    pub means: Means,
+    /// Where it tells what happens.
+    pub report: Report,
+}
+
+impl Keeper {
+    /// Runs until it is told to stop; then the replica is gone.
+    pub async fn run(self) {
+        let stop = self.means.tasks.stop_token().clone();
+        let client = match &self.replica.spec.kind {
+            ReplicaKind::Http(_) => Some(HttpClient::new(&ClientSpec::default())),
+            ReplicaKind::Child(_) => None,
+        };
+        let what = if client.is_some() { What::Url } else { What::Child };
+        let mut failures = 0_u32;
+        let mut told = String::new();
+        loop {
+            let began = clock::now();
+            let life = self.life(client.as_ref()).await;
+            if stop.is_cancelled() {
+                return;
+            }
+            let uptime = life.up_since.map_or(Duration::ZERO, |since| clock::now() - since);
+            failures = if life.up_since.is_some() && clock::now() - began > Duration::from_mins(1) {
+                0
+            } else {
+                failures + 1
+            };
+            let again = matches!(life.end, End::Greet(_));
+            let fault = match life.end {
+                End::Down(fault) | End::Greet(fault) => fault,
+            };
+            if again {
+                // It is there and is greeted anew at once: calls that wait go on waiting.
+                tracing::info!(upstream = %self.replica.upstream, %fault, "greeting again");
+                self.replica.set_down(State::Starting);
+            } else {
+                self.down(fault, life.up_since.is_some(), &mut told).await;
+            }
+            let wait = if again && failures < 3 {
+                Duration::ZERO
+            } else {
+                delay(what, failures, uptime, rng::draw())
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// One life of the replica, from its start to its end.
+    async fn life(&self, client: Option<&HttpClient>) -> Life {
+        self.replica.set_down(State::Starting);
+        let stop = self.means.tasks.stop_token().clone();
+        let connected = tokio::select! {
+            connected = connect(&self.replica, &self.means, client) => connected,
+            () = stop.cancelled() => Err(stopping()),
+        };
+        let mut session = match connected {
+            Ok(session) => session,
+            Err(fault) => return Life { up_since: None, end: End::Down(fault) },
+        };
+        let listed = tokio::select! {
+            listed = listing::tools(&session.live, &self.means.us) => listed,
+            () = stop.cancelled() => Err(stopping()),
+        };
+        let end = match listed {
+            Ok(tools) => {
+                let up_since = Some(clock::now());
+                self.replica.set_up(Arc::clone(&session.live));
+                self.report.listed(&self.replica, &session.live, tools).await;
+                let end = tokio::select! {
+                    end = watch(&mut session, &self.replica, &self.means, &self.report) => end,
+                    () = stop.cancelled() => End::Down(stopping()),
+                };
+                Life { up_since, end }
+            }
+            Err(fault) => Life { up_since: None, end: End::Down(fault) },
+        };
+        self.part(session, &end).await;
+        end
+    }
+
+    /// Tells that the replica is down. The log is told of a cause once, not at every try.
+    async fn down(&self, fault: Fault, was_up: bool, told: &mut String) {
+        let (upstream, replica) = (&self.replica.upstream, &self.replica.spec.name);
+        if was_up || *told != fault.message {
+            fault.message.as_ref().clone_into(told);
+            tracing::warn!(%upstream, %replica, %fault, "down; it is tried again");
+        } else {
+            tracing::debug!(%upstream, %replica, %fault, "still down");
+        }
+        if was_up && self.replica.is_child() {
+            self.replica.meters.restarted(fault.kind);
+        }
+        self.replica.set_down(State::Down(fault.message.clone().into_owned()));
+        self.report.down(fault).await;
+    }
+
+    /// Leaves a replica in order: nothing of it stays behind.
+    async fn part(&self, session: Session, life: &Life) {
+        self.replica.set_down(State::Starting);
+        let (End::Down(why) | End::Greet(why)) = &life.end;
+        drop(session.subscription);
+        if let Some(running) = session.child {
+            running.stop(STOP_PACE, why).await;
+        }
+        if let Link::Http(link) = &session.live.link
+            && !matches!(why.kind, Kind::SessionLost | Kind::Connect)
+        {
+            link.end_session().await;
+        }
+    }
+}
+
+fn stopping() -> Fault {
+    Fault::gateway(Kind::Cancelled, "the gateway is stopping")
+}
+
+struct Life {
+    up_since: Option<std::time::Instant>,
+    end: End,
+}

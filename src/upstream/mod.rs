@@ -1,0 +1,22 @@
+//! How bytes reach a server: one task per replica keeps it up, and every request is an exchange.
+
+pub mod backoff;
+pub mod changes;
+pub mod connect;
+pub mod exchange;
+pub mod greet;
+pub mod http;
+pub mod keeper;
+pub mod listing;
+pub mod mux;
+pub mod replica;
+pub mod report;
+pub mod spec;
+pub mod stderr;
+pub mod stdio;
+pub mod supervisor;
+pub mod tree;
+pub mod watch;
+
+pub use exchange::{Caller, Done, Exchange, Frame, Request};
+pub use replica::{Live, Replica};

@@ -1,0 +1,149 @@
+//! Pure: who waits for which answer on a channel that many requests share. No id lives twice, and
+//! closing the channel fails every waiter with the truth about what was written.
+
+use std::collections::HashMap;
+
+use crate::base::{Fault, Kind, Sent};
+
+/// A waiter's place in the table.
+#[derive(Debug)]
+struct Entry<W> {
+    waiter: W,
+    /// Whether the first byte of the request may have left us.
+    written: bool,
+}
+
+/// The table of one channel. `W` is what waits.
+#[derive(Debug)]
+pub struct Mux<W> {
+    waiting: HashMap<u64, Entry<W>>,
+    next: u64,
+    closed: Option<Fault>,
+}
+
+impl<W> Default for Mux<W> {
+    fn default() -> Self {
+        Self { waiting: HashMap::new(), next: 1, closed: None }
+    }
+}
+
+impl<W> Mux<W> {
+    /// The next number: unique on this channel, never reused.
+    pub fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    /// Enters a waiter. A closed channel refuses: nothing was sent.
+    pub fn enter(&mut self, number: u64, waiter: W) -> Result<(), Fault> {
+        if let Some(fault) = &self.closed {
+            return Err(Fault { sent: Sent::No, ..fault.clone() });
+        }
+        let before = self.waiting.insert(number, Entry { waiter, written: false });
+        debug_assert!(before.is_none(), "a number is given out once");
+        Ok(())
+    }
+
+    /// The request is about to be written. Answers whether anybody still waits for it.
+    pub fn writing(&mut self, number: u64) -> bool {
+        match self.waiting.get_mut(&number) {
+            Some(entry) => {
+                entry.written = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The waiter of a notification that belongs to a request.
+    pub fn peek(&self, number: u64) -> Option<&W> {
+        self.waiting.get(&number).map(|entry| &entry.waiter)
+    }
+
+    /// Takes the waiter of an answer.
+    pub fn take(&mut self, number: u64) -> Option<W> {
+        self.waiting.remove(&number).map(|entry| entry.waiter)
+    }
+
+    /// Whether the request was entered and its answer is still awaited; used when it is given up.
+    pub fn forget(&mut self, number: u64) -> Option<bool> {
+        self.waiting.remove(&number).map(|entry| entry.written)
+    }
+
+    /// Closes the channel. Every waiter gets the fault with what is known about its own request.
+    pub fn close(&mut self, fault: &Fault) -> Vec<(W, Fault)> {
+        self.closed.get_or_insert_with(|| fault.clone());
+        let told = |entry: Entry<W>| {
+            let sent = if entry.written { Sent::Maybe } else { Sent::No };
+            (entry.waiter, Fault { sent, ..fault.clone() })
+        };
+        self.waiting.drain().map(|(_, entry)| told(entry)).collect()
+    }
+
+    /// How many requests wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Why the channel is closed, if it is.
+    pub fn closed(&self) -> Option<&Fault> {
+        self.closed.as_ref()
+    }
+}
+
+/// The fault of a channel whose child ended.
+pub fn ended(message: String) -> Fault {
+    Fault::upstream(Kind::Closed, Sent::Maybe, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn closing_tells_each_waiter_whether_its_request_was_written() {
+        let mut mux = Mux::default();
+        let (a, b) = (mux.number(), mux.number());
+        mux.enter(a, "a").unwrap();
+        mux.enter(b, "b").unwrap();
+        assert!(mux.writing(a));
+        let mut told = mux.close(&ended("gone".into()));
+        told.sort_by_key(|(waiter, _)| *waiter);
+        assert_eq!((told[0].1.sent, told[1].1.sent), (Sent::Maybe, Sent::No));
+        assert_eq!(mux.enter(9, "c").unwrap_err().sent, Sent::No);
+        assert!(!mux.writing(b));
+    }
+
+    proptest! {
+        #[test]
+        fn every_waiter_is_told_exactly_once(steps in proptest::collection::vec(0_u8..4, 0..200)) {
+            let mut mux = Mux::default();
+            let mut alive = Vec::new();
+            let mut told = 0_usize;
+            let mut entered = 0_usize;
+            for step in steps {
+                match step {
+                    0 => {
+                        let number = mux.number();
+                        mux.enter(number, ()).unwrap();
+                        entered += 1;
+                        alive.push(number);
+                    }
+                    1 => if let Some(number) = alive.first() { mux.writing(*number); },
+                    2 => if !alive.is_empty() && mux.take(alive.remove(0)).is_some() { told += 1; },
+                    _ => if let Some(number) = alive.pop() && mux.forget(number).is_some() { told += 1; },
+                }
+                prop_assert_eq!(mux.len(), alive.len());
+            }
+            told += mux.close(&ended(String::new())).len();
+            prop_assert_eq!(told, entered);
+        }
+    }
+}
