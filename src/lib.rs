@@ -7,3 +7,4 @@ pub mod egress;
 pub mod store;
 pub mod catalog;
 pub mod upstream;
+pub mod fleet;
