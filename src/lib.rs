@@ -7,4 +7,5 @@ pub mod egress;
 pub mod store;
 pub mod catalog;
 pub mod upstream;
+pub mod builtin;
 pub mod fleet;
