@@ -9,3 +9,4 @@ pub mod catalog;
 pub mod upstream;
 pub mod builtin;
 pub mod fleet;
+pub mod gateway;

@@ -1,0 +1,151 @@
+//! The last known tools of each upstream, kept on disk: after a restart the front answers with them
+//! at once, while the upstreams come up.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use bytes::Bytes;
+
+use crate::catalog::Part;
+use crate::proto::Era;
+use crate::store::Files;
+use crate::upstream::spec::{Program, ReplicaKind};
+
+use super::spec::UpstreamSpec;
+
+/// The layout of the files; others are not read.
+const LAYOUT: u32 = 1;
+
+/// The memory of a gateway; without files it remembers nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    files: Option<Files>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    layout: u32,
+    modern: bool,
+    tools: Vec<Box<RawValue>>,
+}
+
+impl Memory {
+    /// A memory in these files.
+    pub fn new(files: Option<Files>) -> Self {
+        Self { files }
+    }
+
+    /// What an upstream offered when it was last seen.
+    pub fn recall(&self, spec: &UpstreamSpec) -> Option<Part> {
+        let content = match self.files.as_ref()?.get(&key(spec)) {
+            Ok(content) => content?,
+            Err(error) => {
+                tracing::warn!(upstream = %spec.name, %error, "cannot read the last known catalog");
+                return None;
+            }
+        };
+        let kept: Kept = serde_json::from_slice(&content).ok()?;
+        let era = if kept.modern { Era::Modern } else { Era::Legacy };
+        let tools =
+            kept.tools.iter().map(|tool| Bytes::copy_from_slice(tool.get().as_bytes())).collect();
+        (kept.layout == LAYOUT).then_some(Part { era, tools })
+    }
+
+    /// Remembers what an upstream offers. Blocks on the disk.
+    pub fn remember(&self, spec: &UpstreamSpec, part: &Part) {
+        let Some(files) = &self.files else { return };
+        let raw = |tool: &Bytes| serde_json::from_slice::<Box<RawValue>>(tool).ok();
+        let tools = part.tools.iter().filter_map(raw).collect();
+        let kept = Kept { layout: LAYOUT, modern: part.era == Era::Modern, tools };
+        let written = serde_json::to_vec(&kept).map_err(std::io::Error::other);
+        if let Err(error) = written.and_then(|content| files.put(&key(spec), &content)) {
+            tracing::warn!(upstream = %spec.name, %error, "cannot keep the catalog on disk");
+        }
+    }
+}
+
+/// A key that changes when the upstream is made from something else. Values may be secret, so only
+/// their hash is in it.
+fn key(spec: &UpstreamSpec) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(text.as_bytes());
+    };
+    for replica in &spec.pool.replicas {
+        match &replica.kind {
+            ReplicaKind::Http(http) => add(&http.url.to_string()),
+            ReplicaKind::Child(child) => {
+                match &child.program {
+                    Program::Waypost => add(env!("CARGO_PKG_VERSION")),
+                    Program::Named(name) => add(name),
+                }
+                child.args.iter().for_each(|arg| add(arg.expose()));
+                child.env.iter().for_each(|(name, value)| {
+                    add(name);
+                    add(value.expose());
+                });
+            }
+        }
+    }
+    let digest = hash.finalize();
+    let short = digest.iter().take(8).fold(0_u64, |short, byte| short << 8 | u64::from(*byte));
+    format!("{}-{short:016x}", spec.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ReplicaName, Secret, UpstreamName};
+    use crate::catalog::spec::OfferSpec;
+    use crate::fleet::spec::PoolSpec;
+    use crate::upstream::spec::{EraPolicy, LaunchSpec, ReplicaSpec, START_TIMEOUT};
+
+    fn upstream(arg: &str) -> UpstreamSpec {
+        let kind = ReplicaKind::Child(LaunchSpec {
+            program: Program::Waypost,
+            args: vec![Secret::new(arg)],
+            env: std::collections::BTreeMap::new(),
+            cwd: None,
+            start_timeout: START_TIMEOUT,
+        });
+        let replica = ReplicaSpec {
+            name: ReplicaName::new("0").unwrap(),
+            kind,
+            era: EraPolicy::Auto,
+            weight: 1,
+            tier: 0,
+            labels: std::collections::BTreeMap::new(),
+        };
+        UpstreamSpec {
+            name: UpstreamName::new("u").unwrap(),
+            required: false,
+            trust_annotations: false,
+            offer: OfferSpec::all("u"),
+            pool: PoolSpec::new(vec![replica]),
+            off: None,
+        }
+    }
+
+    #[test]
+    fn tools_are_remembered_byte_for_byte_and_only_for_the_same_upstream() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::new(Some(Files::new(folder.path())));
+        let tool = Bytes::from_static(br#"{"name":"a","x":12345678901234567890123,"y":1e2}"#);
+        let part = Part { era: Era::Modern, tools: vec![tool.clone()] };
+        memory.remember(&upstream("one"), &part);
+        let back = memory.recall(&upstream("one")).unwrap();
+        assert_eq!((back.era, back.tools), (Era::Modern, vec![tool]));
+        assert!(memory.recall(&upstream("two")).is_none());
+        assert!(Memory::default().recall(&upstream("one")).is_none());
+    }
+
+    #[test]
+    fn a_torn_file_is_as_good_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(folder.path());
+        files.put(&key(&upstream("one")), br#"{"layout":1,"mod"#).unwrap();
+        assert!(Memory::new(Some(files)).recall(&upstream("one")).is_none());
+    }
+}

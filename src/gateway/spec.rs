@@ -1,0 +1,53 @@
+//! What a gateway is made from: upstreams, names and built-in tools.
+
+use std::path::PathBuf;
+
+use crate::base::UpstreamName;
+use crate::builtin::spec::BuiltinSpec;
+use crate::catalog::spec::{NamingSpec, OfferSpec};
+use crate::fleet::spec::PoolSpec;
+
+/// Everything behind the front.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewaySpec {
+    /// How exposed names are made.
+    pub naming: NamingSpec,
+    /// In the order of the configuration file, which decides collisions.
+    pub upstreams: Vec<UpstreamSpec>,
+    /// The tools that run in this process.
+    pub builtins: BuiltinSpec,
+    /// The last known catalog on disk.
+    pub cache: CacheSpec,
+}
+
+/// The last known catalog on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheSpec {
+    /// Whether it is kept.
+    pub enabled: bool,
+    /// Where; default: the user's cache folder.
+    pub dir: Option<PathBuf>,
+}
+
+impl Default for CacheSpec {
+    fn default() -> Self {
+        Self { enabled: true, dir: None }
+    }
+}
+
+/// One logical MCP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSpec {
+    /// The key of `[upstreams.NAME]`.
+    pub name: UpstreamName,
+    /// Not ready until it is up.
+    pub required: bool,
+    /// Whether its annotations may make retries legal.
+    pub trust_annotations: bool,
+    /// What of it is offered, under which names.
+    pub offer: OfferSpec,
+    /// Its replicas and the rules over them.
+    pub pool: PoolSpec,
+    /// Why it is switched off (an unset variable, say); nothing of it is started.
+    pub off: Option<String>,
+}
