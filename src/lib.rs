@@ -10,3 +10,5 @@ pub mod upstream;
 pub mod builtin;
 pub mod fleet;
 pub mod gateway;
+pub mod admin;
+pub mod front;

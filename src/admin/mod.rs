@@ -1,0 +1,104 @@
+//! The operator routes: health and metrics. They read what is there and start nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock;
+use crate::gateway::Gateway;
+use crate::gateway::status::{self, Health};
+use crate::telemetry::Meters;
+
+/// The operator routes as the front mounts them.
+pub type Service = Arc<dyn Fn(&Parts) -> Option<Response<Bytes>> + Send + Sync>;
+
+const PAGE: &str = include_str!("page.html");
+
+/// The operator routes.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    gateway: Gateway,
+    meters: Meters,
+    stopping: CancellationToken,
+}
+
+impl Admin {
+    /// Routes over a gateway. `stopping` is cancelled when we stop taking calls.
+    pub fn new(gateway: Gateway, meters: Meters, stopping: CancellationToken) -> Self {
+        Self { gateway, meters, stopping }
+    }
+
+    /// The routes as one service; `None` where there is no such route.
+    pub fn service(self) -> Service {
+        Arc::new(move |parts| self.route(parts))
+    }
+
+    fn route(&self, parts: &Parts) -> Option<Response<Bytes>> {
+        let answer = match parts.uri.path() {
+            "/health" => self.health(),
+            "/health/live" => json_answer(StatusCode::OK, &json!({ "status": "alive" })),
+            "/health/ready" => self.ready(),
+            "/api/v1/tools" => {
+                let tools = status::tools(&self.gateway.snapshot());
+                json_answer(StatusCode::OK, &Value::Array(tools))
+            }
+            "/metrics" => {
+                text_answer("text/plain; version=0.0.4; charset=utf-8", self.meters.render())
+            }
+            "/" => text_answer("text/html; charset=utf-8", PAGE.to_owned()),
+            _ => return None,
+        };
+        if matches!(parts.method, Method::GET | Method::HEAD) {
+            return Some(answer);
+        }
+        let mut refused = Response::new(Bytes::new());
+        *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        refused.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        Some(refused)
+    }
+
+    fn health(&self) -> Response<Bytes> {
+        let snapshot = self.gateway.snapshot();
+        let health = status::overall(&snapshot);
+        let code = match health {
+            Health::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
+            Health::Healthy | Health::Degraded | Health::Disabled => StatusCode::OK,
+        };
+        let body = json!({
+            "status": health.as_str(),
+            "timestamp": clock::wall_rfc3339(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "services": status::services(&snapshot),
+        });
+        json_answer(code, &body)
+    }
+
+    fn ready(&self) -> Response<Bytes> {
+        if self.stopping.is_cancelled() {
+            return json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "stopping" }));
+        }
+        if status::ready(&self.gateway.snapshot()) {
+            return json_answer(StatusCode::OK, &json!({ "status": "ready" }));
+        }
+        let body =
+            json!({ "status": "waiting", "reason": "a required upstream has not answered yet" });
+        json_answer(StatusCode::SERVICE_UNAVAILABLE, &body)
+    }
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Response<Bytes> {
+    let mut response = text_answer("application/json", body.to_string());
+    *response.status_mut() = status;
+    response
+}
+
+fn text_answer(kind: &'static str, body: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,170 @@
+//! Bodies of our HTTP answers: one document, or a stream of events with keep-alive comments.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use crate::base::clock;
+
+/// A stream that was silent for so long sends a comment.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The comment.
+const COMMENT: Bytes = Bytes::from_static(b":\n\n");
+
+/// What a stream yields, and the end of it with `None`.
+pub trait Events: Send {
+    /// The next event as it goes over the wire.
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>>;
+}
+
+/// The body of an answer.
+pub enum Answer {
+    /// One document.
+    Whole(Full<Bytes>),
+    /// A stream of events.
+    Stream(Stream),
+}
+
+/// A stream of events.
+pub struct Stream {
+    events: Box<dyn Events>,
+    silence: Pin<Box<Sleep>>,
+    over: bool,
+    _counted: Option<Counted>,
+}
+
+impl Stream {
+    /// A stream that counts as one while it lives.
+    pub fn new(events: impl Events + 'static, counted: Option<Counted>) -> Self {
+        let silence = Box::pin(tokio::time::sleep(KEEP_ALIVE));
+        Self { events: Box::new(events), silence, over: false, _counted: counted }
+    }
+}
+
+impl Answer {
+    /// One document.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::Whole(Full::new(bytes.into()))
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(full) => Pin::new(full).poll_frame(context),
+            Self::Stream(stream) => {
+                stream.poll(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(full) => full.is_end_stream(),
+            Self::Stream(stream) => stream.over,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(full) => full.size_hint(),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(event) = self.events.poll_event(context) {
+            self.over = event.is_none();
+            self.rest();
+            return Poll::Ready(event);
+        }
+        if self.silence.as_mut().poll(context).is_ready() {
+            self.rest();
+            // The new timer must know whom to wake.
+            if self.silence.as_mut().poll(context).is_pending() {
+                return Poll::Ready(Some(COMMENT));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn rest(&mut self) {
+        let until = tokio::time::Instant::from_std(clock::now() + KEEP_ALIVE);
+        self.silence.as_mut().reset(until);
+    }
+}
+
+/// Counts something while it lives.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    /// Counts one more, unless `max` are there already.
+    pub fn enter(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let entered = Self(Arc::clone(count));
+        if count.fetch_add(1, Ordering::AcqRel) >= max {
+            return None; // dropping `entered` takes it back
+        }
+        Some(entered)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    struct After(Pin<Box<Sleep>>);
+
+    impl Events for After {
+        fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+            self.0.as_mut().poll(context).map(|()| None)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_sends_a_comment_every_15_seconds() {
+        let events = After(Box::pin(tokio::time::sleep(Duration::from_secs(40))));
+        let mut answer = Answer::Stream(Stream::new(events, None));
+        let mut comments = 0;
+        while let Some(Ok(frame)) = answer.frame().await {
+            assert_eq!(frame.into_data().unwrap(), COMMENT);
+            comments += 1;
+        }
+        assert_eq!(comments, 2);
+    }
+
+    #[test]
+    fn a_count_is_bounded_and_given_back() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let first = Counted::enter(&count, 1);
+        assert!(first.is_some() && Counted::enter(&count, 1).is_none());
+        drop(first);
+        assert_eq!(count.load(Ordering::Acquire), 0);
+    }
+}

@@ -1,0 +1,229 @@
+//! The HTTP front: binds, accepts, keeps one task per connection, drains.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use metrics::Gauge;
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::base::{Tasks, clock};
+use crate::proto::error::{ErrorBody, INTERNAL, INVALID_REQUEST};
+use crate::telemetry::Meters;
+
+use super::body::{Answer, Counted};
+use super::guard::Guard;
+use super::mcp::Mcp;
+use super::negotiate::accepts;
+use super::patience::Patient;
+use super::spec::ListenSpec;
+
+/// The routes of the operator, mounted by the one who wires: `None` where there is no such route.
+pub type Operator = Arc<dyn Fn(&Parts) -> Option<Response<Bytes>> + Send + Sync>;
+
+/// How often idle sessions are looked for.
+const REAP_INTERVAL: Duration = Duration::from_secs(30);
+/// How long accepting rests after the system refused it (too many open files, say).
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// A bound HTTP front that does not accept yet.
+pub struct HttpFront {
+    listener: TcpListener,
+    addr: SocketAddr,
+    spec: ListenSpec,
+}
+
+impl HttpFront {
+    /// Binds the address of the spec.
+    pub async fn bind(spec: ListenSpec) -> io::Result<Self> {
+        let host = spec.host.trim_start_matches('[').trim_end_matches(']');
+        let listener = TcpListener::bind((host, spec.port)).await?;
+        let addr = listener.local_addr()?;
+        Ok(Self { listener, addr, spec })
+    }
+
+    /// The bound address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves until `tasks` is told to stop; then answers what runs, up to the grace of the spec.
+    pub async fn serve(self, mcp: Mcp, operator: Operator, tasks: &Tasks, meters: &Meters) {
+        let guard = Guard::new(
+            &self.spec.host,
+            &self.spec.allowed_hosts,
+            &self.spec.allowed_origins,
+            self.addr.port(),
+        );
+        let shared = Arc::new(Shared { guard, mcp, operator, connections: meters.connections() });
+        let stop = tasks.stop_token().clone();
+        let graceful = GracefulShutdown::new();
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut reap = tokio::time::interval(REAP_INTERVAL);
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((socket, _)) => {
+                        let Some(counted) = Counted::enter(&count, self.spec.limits.connections_max) else {
+                            continue; // dropping the socket closes it
+                        };
+                        let connection = shared.connection(socket, &self.spec, &graceful, counted);
+                        tasks.spawn(connection);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_REST).await;
+                    }
+                },
+                _ = reap.tick() => {
+                    shared.mcp.sessions().reap(clock::now());
+                    meters.upkeep();
+                }
+                () = stop.cancelled() => break,
+            }
+        }
+        drop(self.listener);
+        if tokio::time::timeout(self.spec.grace, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some calls did not end within the grace");
+        }
+    }
+}
+
+struct Shared {
+    guard: Guard,
+    mcp: Mcp,
+    operator: Operator,
+    connections: Gauge,
+}
+
+impl Shared {
+    /// The task of one connection.
+    fn connection(
+        self: &Arc<Self>,
+        socket: TcpStream,
+        spec: &ListenSpec,
+        graceful: &GracefulShutdown,
+        counted: Counted,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        let shared = Arc::clone(self);
+        let routes = move |request| {
+            let shared = Arc::clone(&shared);
+            async move { Ok::<_, Infallible>(shared.route(request).await) }
+        };
+        let guarded = ServiceBuilder::new().layer(CatchPanicLayer::custom(panicked));
+        let service = TowerToHyperService::new(guarded.service_fn(routes));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(spec.limits.header_timeout)
+            .serve_connection(TokioIo::new(Patient::new(socket)), service);
+        let connection = graceful.watch(connection);
+        let gauge = self.connections.clone();
+        async move {
+            gauge.increment(1.0);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended");
+            }
+            gauge.decrement(1.0);
+            drop(counted);
+        }
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Answer> {
+        if let Err(stranger) = self.guard.check(request.uri(), request.headers()) {
+            let text = format!(
+                "{stranger:?} is not allowed; see server.allowed_hosts and server.allowed_origins"
+            );
+            return plain(StatusCode::FORBIDDEN, &ErrorBody::new(INVALID_REQUEST, text));
+        }
+        let wants_page = request.method() == Method::GET && accepts(request.headers(), "text/html");
+        match request.uri().path() {
+            "/mcp" => self.mcp.handle(request).await,
+            "/" if !wants_page => self.mcp.handle(request).await,
+            _ => self.other(request),
+        }
+    }
+
+    fn other(&self, request: Request<Incoming>) -> Response<Answer> {
+        let (parts, _) = request.into_parts();
+        if let Some(response) = (self.operator)(&parts) {
+            response.map(Answer::whole)
+        } else {
+            let text =
+                format!("there is nothing at {}; the MCP endpoint is /mcp", parts.uri.path());
+            plain(StatusCode::NOT_FOUND, &ErrorBody::new(INVALID_REQUEST, text))
+        }
+    }
+}
+
+/// A bug of ours ends one call and nothing else: the client is told, and the connection lives.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response<Answer> {
+    let text = panic.downcast_ref::<&str>().copied().unwrap_or("no text");
+    let text = panic.downcast_ref::<String>().map_or(text, String::as_str);
+    tracing::error!(panic = text, "a call panicked; this is a bug of the gateway");
+    plain(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        &ErrorBody::new(INTERNAL, "the gateway failed in this call; its log says more"),
+    )
+}
+
+fn plain(status: StatusCode, error: &ErrorBody) -> Response<Answer> {
+    let mut response = Response::new(Answer::whole(error.message(None)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::spec::LimitSpec;
+    use crate::gateway::Gateway;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn a_panic_ends_one_call_and_the_connection_lives() {
+        let (tasks, meters) = (Tasks::new(), Meters::new());
+        let gateway = Gateway::bare(&meters);
+        let front = HttpFront::bind(ListenSpec { port: 0, ..ListenSpec::default() }).await.unwrap();
+        let addr = front.addr();
+        let mcp = Mcp::new(gateway, LimitSpec::default(), tasks.clone(), &meters);
+        let operator: Operator = Arc::new(|parts| {
+            assert_ne!(parts.uri.path(), "/boom", "a bug");
+            None
+        });
+        let serving = front.serve(mcp, operator, &tasks, &meters);
+        let asking = async {
+            let mut socket = TcpStream::connect(addr).await.unwrap();
+            for (path, status) in [("/boom", "500"), ("/nothing", "404")] {
+                let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                socket.write_all(request.as_bytes()).await.unwrap();
+                let mut answer = vec![0; 4096];
+                let read = socket.read(&mut answer).await.unwrap();
+                let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            }
+            drop(socket);
+            tasks.stop_token().cancel();
+        };
+        tokio::join!(serving, asking);
+    }
+}

@@ -1,0 +1,15 @@
+//! Who talks to us: the HTTP front and the stdio front. Both make the same calls.
+
+pub mod body;
+pub mod conn;
+pub mod guard;
+pub mod mcp;
+pub mod negotiate;
+pub mod notes;
+pub mod patience;
+pub mod session;
+pub mod spec;
+pub mod stdio;
+pub mod subscribe;
+
+pub use conn::{HttpFront, Operator};

@@ -1,0 +1,279 @@
+//! Legacy sessions over HTTP (2025-11-25, transports, "Session Management"). A session is what a
+//! client said once in `initialize`; it has no task of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use metrics::Gauge;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::{clock, rng};
+use crate::proto::legacy::Hello;
+use crate::proto::{Era, Version, id};
+use crate::upstream::Caller;
+
+use super::subscribe::Turn;
+
+/// What a legacy client said once.
+#[derive(Debug)]
+pub struct Session {
+    /// The revision that was agreed on.
+    pub version: Version,
+    /// Who it is, for calls.
+    caller: Mutex<Arc<Caller>>,
+    /// Cancelled when the session ends: its streams end with it.
+    pub ended: CancellationToken,
+    /// Calls that can be cancelled by a notification: the client's raw id and how.
+    calls: Arc<Mutex<Vec<(Bytes, CancellationToken)>>>,
+    /// Which of its streams delivers.
+    pub turn: Turn,
+    /// Streams that are open on it.
+    pub streams: AtomicUsize,
+    used_ms: AtomicU64,
+}
+
+/// Most calls of one session that can be cancelled by a notification at once.
+const CALLS_MAX: usize = 1_024;
+
+impl Session {
+    /// A session of a client that said hello.
+    pub fn new(hello: &Hello) -> Self {
+        let raw =
+            |value: &serde_json::value::RawValue| Bytes::copy_from_slice(value.get().as_bytes());
+        let caller = Caller {
+            era: Era::Legacy,
+            capabilities: raw(&hello.capabilities),
+            info: hello.client_info.as_deref().map(raw),
+            log_level: None,
+        };
+        Self::of(hello.version, caller)
+    }
+
+    /// Stands in for a session of a client that has not said hello: it declared nothing.
+    pub fn silent() -> Self {
+        let caller = Caller {
+            era: Era::Legacy,
+            capabilities: Bytes::from_static(b"{}"),
+            info: None,
+            log_level: None,
+        };
+        Self::of(Version::LEGACY_NEWEST, caller)
+    }
+
+    fn of(version: Version, caller: Caller) -> Self {
+        Self {
+            version,
+            caller: Mutex::new(Arc::new(caller)),
+            ended: CancellationToken::new(),
+            calls: Arc::default(),
+            turn: Turn::default(),
+            streams: AtomicUsize::new(0),
+            used_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// The same client begins anew on the same pipe: its calls run on and can still be cancelled.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        self.calls = Arc::clone(&before.calls);
+        self
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> Arc<Caller> {
+        Arc::clone(&self.caller.lock())
+    }
+
+    /// The client set the least severe log message it wants.
+    pub fn set_log_level(&self, level: Bytes) {
+        let mut caller = self.caller.lock();
+        *caller = Arc::new(Caller { log_level: Some(level), ..Caller::clone(&caller) });
+    }
+
+    /// Enters a call that the client may cancel. It leaves when the guard is dropped.
+    pub fn enter(self: &Arc<Self>, id: Bytes) -> Entered {
+        let token = CancellationToken::new();
+        let mut calls = self.calls.lock();
+        if calls.len() < CALLS_MAX {
+            calls.push((id.clone(), token.clone()));
+        }
+        Entered { session: Arc::clone(self), id, token }
+    }
+
+    /// The client cancels a call. An id that is not in flight is ignored.
+    pub fn cancel(&self, id: &[u8]) {
+        if let Some((_, token)) = self.calls.lock().iter().find(|(known, _)| id::same(known, id)) {
+            token.cancel();
+        }
+    }
+}
+
+/// A call of a session while it runs.
+#[derive(Debug)]
+pub struct Entered {
+    session: Arc<Session>,
+    id: Bytes,
+    token: CancellationToken,
+}
+
+impl Entered {
+    /// Resolves when the client cancels the call.
+    pub async fn cancelled(&self) {
+        self.token.cancelled().await;
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut calls = self.session.calls.lock();
+        if let Some(place) = calls.iter().position(|(id, _)| *id == self.id) {
+            calls.swap_remove(place);
+        }
+    }
+}
+
+/// Every legacy session.
+#[derive(Debug)]
+pub struct Sessions {
+    table: DashMap<String, Arc<Session>>,
+    began: Instant,
+    len_max: usize,
+    idle_max: Duration,
+    gauge: Gauge,
+}
+
+/// The table is full.
+#[derive(Clone, Copy, Debug)]
+pub struct Full;
+
+impl Sessions {
+    /// An empty table.
+    pub fn new(sessions_max: usize, idle_max: Duration, gauge: Gauge) -> Self {
+        gauge.set(0.0);
+        Self { table: DashMap::new(), began: clock::now(), len_max: sessions_max, idle_max, gauge }
+    }
+
+    /// Enters a session. Answers its id: 128 unguessable bits in visible ASCII.
+    pub fn open(&self, session: Session) -> Result<String, Full> {
+        if self.table.len() >= self.len_max {
+            return Err(Full);
+        }
+        let id = rng::token();
+        session.used_ms.store(self.elapsed(clock::now()), Ordering::Relaxed);
+        self.table.insert(id.clone(), Arc::new(session));
+        self.gauge.increment(1.0);
+        Ok(id)
+    }
+
+    /// The session of this id, which counts as used now.
+    pub fn get(&self, id: &str) -> Option<Arc<Session>> {
+        let session = Arc::clone(self.table.get(id)?.value());
+        session.used_ms.store(self.elapsed(clock::now()), Ordering::Relaxed);
+        Some(session)
+    }
+
+    /// Ends a session. Answers whether there was one.
+    pub fn close(&self, id: &str) -> bool {
+        match self.table.remove(id) {
+            Some((_, session)) => {
+                session.ended.cancel();
+                self.gauge.decrement(1.0);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Forgets sessions that were idle for too long: real clients seldom say goodbye. One with an
+    /// open stream is not idle.
+    pub fn reap(&self, now: Instant) {
+        let now = self.elapsed(now);
+        let idle_max = u64::try_from(self.idle_max.as_millis()).unwrap_or(u64::MAX);
+        let idle = |session: &Session| {
+            session.streams.load(Ordering::Relaxed) == 0
+                && now.saturating_sub(session.used_ms.load(Ordering::Relaxed)) > idle_max
+        };
+        let old: Vec<String> = self
+            .table
+            .iter()
+            .filter(|entry| idle(entry.value()))
+            .map(|entry| entry.key().clone())
+            .collect();
+        for id in old {
+            self.close(&id);
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    fn elapsed(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::legacy::read_initialize;
+    use crate::telemetry::Meters;
+
+    fn sessions(sessions_max: usize) -> Sessions {
+        Sessions::new(sessions_max, Duration::from_mins(1), Meters::new().sessions("legacy"))
+    }
+
+    fn session() -> Session {
+        Session::new(
+            &read_initialize(Some(br#"{"protocolVersion":"2025-06-18","capabilities":{}}"#))
+                .unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_session_lives_until_it_is_closed_or_idle() {
+        let all = sessions(10);
+        let (a, b) = (all.open(session()).unwrap(), all.open(session()).unwrap());
+        assert_ne!(a, b);
+        assert!(all.close(&a) && !all.close(&a) && all.get(&a).is_none());
+        all.reap(clock::now() + Duration::from_secs(59));
+        assert!(all.get(&b).is_some());
+        let held = all.get(&b).unwrap();
+        held.streams.store(1, Ordering::Relaxed);
+        all.reap(clock::now() + Duration::from_hours(1));
+        assert_eq!(all.len(), 1, "an open stream keeps it");
+        held.streams.store(0, Ordering::Relaxed);
+        all.reap(clock::now() + Duration::from_hours(1));
+        assert!(all.is_empty() && held.ended.is_cancelled());
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let all = sessions(1);
+        all.open(session()).unwrap();
+        assert!(all.open(session()).is_err());
+    }
+
+    #[tokio::test]
+    async fn only_the_call_that_is_named_is_cancelled() {
+        let session = Arc::new(session());
+        let one = session.enter(Bytes::from_static(b"1"));
+        let text = session.enter(Bytes::from_static(b"\"1\""));
+        session.cancel(b"\"1\"");
+        session.cancel(b"99");
+        text.cancelled().await;
+        assert!(!one.token.is_cancelled());
+        drop(one);
+        assert_eq!(session.calls.lock().len(), 1);
+    }
+}
