@@ -12,3 +12,4 @@ pub mod fleet;
 pub mod gateway;
 pub mod admin;
 pub mod front;
+pub mod config;

@@ -1,0 +1,244 @@
+//! Pure: `[[upstreams.NAME.replicas]]`.
+
+use std::collections::{BTreeMap, HashSet};
+
+use http::{HeaderName, HeaderValue};
+
+use super::Context;
+use crate::base::{ReplicaName, Secret};
+use crate::config::file;
+use crate::config::problem::{At, Findings};
+use crate::config::text::{self, item, join};
+use crate::upstream::spec::{EraPolicy, HttpSpec, LaunchSpec, Program, ReplicaKind, ReplicaSpec};
+
+/// The command that stands for the running binary.
+const OWN_COMMAND: &str = "waypost";
+
+/// Headers that the gateway sets itself, or that belong to the connection.
+const OWN_HEADERS: [&str; 9] = [
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "transfer-encoding",
+];
+
+/// Compiles the replicas of one upstream, each `count` times.
+pub(super) fn compile(
+    context: &Context<'_>,
+    replicas: &[file::Replica],
+    path: &str,
+    era: EraPolicy,
+    findings: &mut Findings<'_>,
+) -> Vec<ReplicaSpec> {
+    let mut specs = Vec::new();
+    let mut names = HashSet::new();
+    let mut next_index: usize = 0;
+    for (index, replica) in replicas.iter().enumerate() {
+        let path = item(path, index);
+        let kind = kind(context, replica, &path, findings);
+        let count = replica.count.unwrap_or(1);
+        for copy in 0..count {
+            let text = match &replica.name {
+                Some(name) if count > 1 => format!("{name}-{copy}"),
+                Some(name) => name.clone(),
+                None => next_index.to_string(),
+            };
+            next_index += 1;
+            let name = name(&text, replica, &path, &mut names, findings);
+            if let Some((name, kind)) = name.zip(kind.clone()) {
+                specs.push(ReplicaSpec {
+                    name,
+                    kind,
+                    era,
+                    weight: replica.weight.unwrap_or(1),
+                    tier: replica.tier.unwrap_or(0),
+                    labels: replica.labels.0.iter().cloned().collect(),
+                });
+            }
+        }
+    }
+    specs
+}
+
+fn name(
+    text: &str,
+    replica: &file::Replica,
+    path: &str,
+    names: &mut HashSet<ReplicaName>,
+    findings: &mut Findings<'_>,
+) -> Option<ReplicaName> {
+    let name_path = join(path, "name");
+    let at = if replica.name.is_some() { At::Value(&name_path) } else { At::Key(path) };
+    match ReplicaName::new(text) {
+        Ok(name) => {
+            if !names.insert(name.clone()) {
+                // A name from a variable stays unsaid.
+                let given = replica.name.as_deref();
+                let plain = given.is_none_or(|given| findings.shown(&name_path, given) == given);
+                let what = if plain {
+                    format!("two replicas have the name {text:?}")
+                } else {
+                    "two replicas have the same name".to_owned()
+                };
+                findings.problem(at, what, None);
+            }
+            Some(name)
+        }
+        Err(error) => {
+            findings.problem(at, error.to_string(), None);
+            None
+        }
+    }
+}
+
+/// A child process or a URL: exactly one of them.
+fn kind(
+    context: &Context<'_>,
+    replica: &file::Replica,
+    path: &str,
+    findings: &mut Findings<'_>,
+) -> Option<ReplicaKind> {
+    match (&replica.command, &replica.url) {
+        (Some(_), Some(_)) => {
+            let what = "command and url: a replica is a child process or a server, not both";
+            findings.problem(At::Key(path), what, Some("take one of them out".to_owned()));
+            None
+        }
+        (None, None) => {
+            if !findings.dropped_in(path) {
+                let hint = r#"command = "npx" starts a child, url = "http://…" dials a server"#;
+                let what = "neither command nor url";
+                findings.problem(At::Key(path), what, Some(hint.to_owned()));
+            }
+            None
+        }
+        (Some(command), None) => {
+            let http_only = [("headers", !replica.headers.0.is_empty())];
+            misplaced(&http_only, "url", path, findings);
+            Some(ReplicaKind::Child(launch(context, command, replica, path, findings)))
+        }
+        (None, Some(url)) => {
+            let child_only = [
+                ("args", replica.args.is_some()),
+                ("env", !replica.env.0.is_empty()),
+                ("cwd", replica.cwd.is_some()),
+                ("count", replica.count.is_some()),
+            ];
+            misplaced(&child_only, "command", path, findings);
+            http(url, replica, path, findings).map(ReplicaKind::Http)
+        }
+    }
+}
+
+/// Keys that mean nothing for this kind of replica.
+fn misplaced(keys: &[(&str, bool)], owner: &str, path: &str, findings: &mut Findings<'_>) {
+    for (key, _) in keys.iter().filter(|(_, is_set)| *is_set) {
+        let path = join(path, key);
+        findings.problem(At::Key(&path), format!("this key belongs to a {owner}"), None);
+    }
+}
+
+fn launch(
+    context: &Context<'_>,
+    command: &str,
+    replica: &file::Replica,
+    path: &str,
+    findings: &mut Findings<'_>,
+) -> LaunchSpec {
+    check_command(command, replica, &join(path, "command"), findings);
+    let args = replica.args.as_deref().unwrap_or_default();
+    let args_path = join(path, "args");
+    for (index, arg) in args.iter().enumerate() {
+        check_no_nul(arg, &item(&args_path, index), findings);
+    }
+    let env_path = join(path, "env");
+    for (name, value) in &replica.env.0 {
+        let path = join(&env_path, name);
+        if name.is_empty() || name.contains(['=', '\0']) {
+            findings.problem(At::Key(&path), "not a name of a variable", None);
+        }
+        check_no_nul(value, &path, findings);
+    }
+    let secret = |(name, value): &(String, String)| (name.clone(), Secret::new(value));
+    LaunchSpec {
+        program: match command {
+            OWN_COMMAND => Program::Waypost,
+            _ => Program::Named(command.to_owned()),
+        },
+        args: args.iter().map(|arg| Secret::new(arg)).collect(),
+        env: replica.env.0.iter().map(secret).collect::<BTreeMap<_, _>>(),
+        cwd: replica.cwd.as_deref().map(|cwd| context.folders.resolve(cwd)),
+        start_timeout: LaunchSpec::default_start_timeout(command),
+    }
+}
+
+fn check_command(command: &str, replica: &file::Replica, path: &str, findings: &mut Findings<'_>) {
+    if command.trim().is_empty() {
+        findings.problem(At::Value(path), "the command is empty", None);
+    }
+    check_no_nul(command, path, findings);
+    // A path may hold spaces; a bare name before a space begins a whole command line.
+    let first = command.trim().split_once(' ').map(|(first, _)| first);
+    let is_line = first.is_some_and(|first| !first.contains(['/', '\\']));
+    if is_line && replica.args.is_none() {
+        let what = "the command holds spaces, and no shell splits it";
+        let hint = r#"write command = "npx" and args = ["-y", "…"]"#.to_owned();
+        findings.problem(At::Value(path), what, Some(hint));
+    }
+}
+
+fn check_no_nul(text: &str, path: &str, findings: &mut Findings<'_>) {
+    if text.contains('\0') {
+        findings.problem(At::Value(path), "a zero byte cannot be passed to a process", None);
+    }
+}
+
+fn http(
+    url: &str,
+    replica: &file::Replica,
+    path: &str,
+    findings: &mut Findings<'_>,
+) -> Option<HttpSpec> {
+    let headers = headers(&replica.headers, &join(path, "headers"), findings);
+    match text::http_url(url) {
+        Ok(url) => Some(HttpSpec { url, headers }),
+        Err(bad) => {
+            findings.bad(At::Value(&join(path, "url")), bad);
+            None
+        }
+    }
+}
+
+fn headers(
+    headers: &file::Named<String>,
+    path: &str,
+    findings: &mut Findings<'_>,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut checked: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    for (name, value) in &headers.0 {
+        let path = join(path, name);
+        let Ok(name) = name.parse::<HeaderName>() else {
+            findings.problem(At::Key(&path), "not a name of a header", None);
+            continue;
+        };
+        if OWN_HEADERS.contains(&name.as_str()) {
+            findings.problem(At::Key(&path), "the gateway sets this header itself", None);
+        }
+        if checked.iter().any(|(other, _)| *other == name) {
+            findings.problem(At::Key(&path), "the same header twice", None);
+        }
+        let Ok(mut value) = HeaderValue::from_str(value) else {
+            let hint = "visible ASCII characters and spaces, on one line".to_owned();
+            findings.problem(At::Value(&path), "not a value of a header", Some(hint));
+            continue;
+        };
+        value.set_sensitive(true);
+        checked.push((name, value));
+    }
+    checked
+}

@@ -1,0 +1,574 @@
+//! Pure: the shape of `gateway.toml` as plain data. What the values mean is `compile`'s part. The
+//! JSON Schema made from these types is what editors use, and what `shape` checks a file against:
+//! the keys and the types of values are written down here and nowhere else.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, de};
+
+use super::text;
+
+/// The configuration of a waypost gateway.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "gateway.toml")]
+pub(super) struct File {
+    /// Where the gateway listens, and whom it lets in.
+    #[serde(default)]
+    pub(super) server: Server,
+    /// How the names of tools, prompts and resources are made.
+    #[serde(default)]
+    pub(super) catalog: Catalog,
+    /// What holds for every upstream that does not say otherwise.
+    #[serde(default)]
+    pub(super) defaults: Defaults,
+    /// The tools that run inside the gateway.
+    #[serde(default)]
+    pub(super) tools: Tools,
+    /// The MCP servers behind the gateway, by name.
+    #[serde(default)]
+    pub(super) upstreams: Named<Upstream>,
+}
+
+/// `[server]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    /// The address to listen on. Anything but a loopback address needs `--insecure-public`.
+    #[schemars(extend("default" = "127.0.0.1"))]
+    pub(super) host: Option<String>,
+    /// The port to listen on; 0 takes any free one.
+    #[schemars(extend("default" = 8000))]
+    pub(super) port: Option<u16>,
+    /// Names accepted in `Host`, besides localhost, 127.0.0.1, `[::1]` and `host`; without port.
+    #[schemars(extend("default" = []))]
+    pub(super) allowed_hosts: Option<Vec<String>>,
+    /// Values accepted in `Origin`, besides those of an allowed host with our port.
+    #[schemars(extend("default" = []))]
+    pub(super) allowed_origins: Option<Vec<String>>,
+    /// How long a stop waits for calls in flight.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) grace: Option<Time>,
+}
+
+/// `[catalog]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Catalog {
+    /// Between the prefix of an upstream and the name of a tool.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-]{1,4}$|\$\{"), extend("default" = "__"))]
+    pub(super) separator: Option<String>,
+    /// Longest exposed name in bytes; longer ones are cut and get a stable hash.
+    #[schemars(range(min = 16, max = 128), extend("default" = 48))]
+    pub(super) name_max: Option<u32>,
+    /// Keep the last known catalog on disk, and answer from it before the upstreams are up.
+    #[schemars(extend("default" = true))]
+    pub(super) cache: Option<bool>,
+    /// Where that catalog is kept; empty = the user's cache folder.
+    #[schemars(extend("default" = ""))]
+    pub(super) cache_dir: Option<String>,
+}
+
+/// `[defaults]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Defaults {
+    /// Longest silence of a call, for upstreams and built-in tools without a `timeout` of their own.
+    pub(super) timeout: Option<PositiveTime>,
+    /// When a call is tried again.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) retry: Option<Retry>,
+    /// When a replica gets no calls for a while.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) breaker: Option<Breaker>,
+    /// How replicas are probed.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) health: Option<Health>,
+    /// When a slow call is asked a second time.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) hedge: Option<Hedge>,
+    /// How much an upstream gets at once.
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+/// `[tools]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tools {
+    /// Says back what it was told.
+    #[serde(default)]
+    pub(super) echo: Echo,
+    /// Weather by Open-Meteo.
+    #[serde(default)]
+    pub(super) weather: Weather,
+    /// Documentation of libraries by Context7.
+    #[serde(default)]
+    pub(super) context7: Context7,
+}
+
+/// `[tools.echo]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Echo {
+    /// Whether the tool is offered.
+    #[schemars(extend("default" = true))]
+    pub(super) enabled: Option<bool>,
+    /// Calls a minute; 0 = no limit.
+    #[schemars(range(max = 1_000_000), extend("default" = 0))]
+    pub(super) rate_limit: Option<u32>,
+    /// Longest duration of a call. Without it `[defaults] timeout`, else 30s.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) timeout: Option<PositiveTime>,
+    /// Longest message in characters.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 1000))]
+    pub(super) max_message_length: Option<u32>,
+}
+
+/// `[tools.weather]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Weather {
+    /// Whether the tool is offered.
+    #[schemars(extend("default" = true))]
+    pub(super) enabled: Option<bool>,
+    /// Calls a minute; 0 = no limit.
+    #[schemars(range(max = 1_000_000), extend("default" = 0))]
+    pub(super) rate_limit: Option<u32>,
+    /// Longest duration of a call. Without it `[defaults] timeout`, else 30s.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) timeout: Option<PositiveTime>,
+    /// Units when the caller names none.
+    #[schemars(extend("default" = "metric"))]
+    pub(super) default_units: Option<Units>,
+    /// The forecast service.
+    #[schemars(extend("default" = crate::builtin::spec::WEATHER_URL))]
+    pub(super) base_url: Option<String>,
+    /// The geocoding service. Without it the service's own, or `base_url` if that is set.
+    #[schemars(extend("default" = crate::builtin::spec::GEOCODING_URL))]
+    pub(super) geocoding_url: Option<String>,
+    /// The key of a commercial plan.
+    #[schemars(extend("default" = ""))]
+    pub(super) api_key: Option<String>,
+}
+
+/// `[tools.context7]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Context7 {
+    /// Whether the tools are offered.
+    #[schemars(extend("default" = true))]
+    pub(super) enabled: Option<bool>,
+    /// Calls a minute; 0 = no limit.
+    #[schemars(range(max = 1_000_000), extend("default" = 100))]
+    pub(super) rate_limit: Option<u32>,
+    /// Longest duration of a call. Without it `[defaults] timeout`, else 30s.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) timeout: Option<PositiveTime>,
+    /// The base of the API; the variable `CONTEXT7_API_URL` goes before it.
+    #[schemars(extend("default" = crate::builtin::spec::CONTEXT7_URL))]
+    pub(super) base_url: Option<String>,
+    /// The key of the API; the variable `CONTEXT7_API_KEY` goes before it. Anonymous without one.
+    #[schemars(extend("default" = ""))]
+    pub(super) api_key: Option<String>,
+    /// Never call the service without a key.
+    #[schemars(extend("default" = false))]
+    pub(super) api_key_required: Option<bool>,
+}
+
+/// Units of weather values.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Units {
+    Metric,
+    Imperial,
+}
+
+/// `[upstreams.NAME]`: one MCP server.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upstream {
+    /// Before the names of its tools. Without it the upstream's name; "" = no prefix.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-]*$|\$\{"))]
+    pub(super) prefix: Option<String>,
+    /// The gateway is not ready until this upstream is.
+    #[schemars(extend("default" = false))]
+    pub(super) required: Option<bool>,
+    /// Which protocol generation it speaks.
+    #[schemars(extend("default" = "auto"))]
+    pub(super) era: Option<Era>,
+    /// Whether clients share its children and sessions.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) isolation: Option<Isolation>,
+    /// Whether its annotations may make retries and hedges legal.
+    pub(super) trust_annotations: Option<bool>,
+    /// How a replica is chosen for a call.
+    #[schemars(extend("default" = "auto"))]
+    pub(super) balance: Option<Balance>,
+    /// `balance = "consistent_hash"`: what is hashed (`client`, `arg:NAME`, `header:NAME`).
+    #[schemars(regex(pattern = r"^(client|arg:.+|header:.+)$|\$\{"))]
+    pub(super) hash_on: Option<String>,
+    /// `balance = "expression"`: the replica with the lowest value wins.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) expression: Option<String>,
+    /// Longest silence of a call; progress resets it. Without it `[defaults] timeout`, else 60s.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) timeout: Option<PositiveTime>,
+    /// Longest duration of a call in all.
+    #[schemars(extend("default" = "15m"))]
+    pub(super) timeout_max: Option<PositiveTime>,
+    /// Which of its tools are offered, and how.
+    #[serde(default)]
+    pub(super) tools: Offer,
+    /// The running copies of it.
+    #[serde(default)]
+    pub(super) replicas: Vec<Replica>,
+    /// When a call is tried again.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) retry: Option<Retry>,
+    /// When a replica gets no calls for a while.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) breaker: Option<Breaker>,
+    /// How replicas are probed.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) health: Option<Health>,
+    /// When a slow call is asked a second time.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) hedge: Option<Hedge>,
+    /// How much it gets at once.
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+/// Protocol generations.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Era {
+    Auto,
+    Modern,
+    Legacy,
+}
+
+/// Whether clients share children and sessions.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Isolation {
+    Shared,
+    Session,
+}
+
+/// Rules that choose a replica.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Balance {
+    Auto,
+    RoundRobin,
+    Weighted,
+    LeastBusy,
+    P2cEwma,
+    Random,
+    ConsistentHash,
+    Priority,
+    Expression,
+}
+
+/// `tools.include` and its siblings.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Offer {
+    /// Patterns (`*`, `?`) over its own tool names; a tool must match one of them.
+    #[schemars(extend("default" = ["*"]))]
+    pub(super) include: Option<Vec<String>>,
+    /// Patterns over its own tool names; a tool that matches one is not offered.
+    #[schemars(extend("default" = []))]
+    pub(super) exclude: Option<Vec<String>>,
+    /// Its own tool name → the name to use instead; the prefix still applies.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub(super) rename: Named<String>,
+    /// Its own tool name → the description to show.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub(super) describe: Named<String>,
+    /// Its own tool name → what a second run of it would do.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) effect: Option<Named<Effect>>,
+}
+
+/// What a second run of a tool would do.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Effect {
+    ReadOnly,
+    Idempotent,
+    Unsafe,
+}
+
+/// `[[upstreams.NAME.replicas]]`: a child process (`command`) or a server (`url`).
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Replica {
+    /// Its name; without one its index.
+    pub(super) name: Option<String>,
+    /// The program of a child process on stdio; `waypost` = the running binary.
+    pub(super) command: Option<String>,
+    /// Its arguments; no shell reads them.
+    #[schemars(extend("default" = []))]
+    pub(super) args: Option<Vec<String>>,
+    /// Its variables, besides the few that every child inherits.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub(super) env: Named<String>,
+    /// Its working directory, relative to the folder of this file. Without it the gateway's own.
+    pub(super) cwd: Option<String>,
+    /// How many identical children.
+    #[schemars(range(min = 1, max = 64), extend("default" = 1))]
+    pub(super) count: Option<u32>,
+    /// The endpoint of a Streamable HTTP server.
+    pub(super) url: Option<String>,
+    /// The HTTP transport of the server; `sse` is the one of 2024-11-05.
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) transport: Option<Transport>,
+    /// Headers sent with every request.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub(super) headers: Named<String>,
+    /// Its share of the calls, relative to its siblings; 0 takes no new calls.
+    #[schemars(range(max = 1000))]
+    pub(super) weight: Option<u32>,
+    /// Lower tiers are used first.
+    #[schemars(range(max = 1000))]
+    pub(super) tier: Option<u32>,
+    /// Free labels.
+    #[serde(default)]
+    pub(super) labels: Named<String>,
+}
+
+/// HTTP transports.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Transport {
+    Http,
+    Sse,
+}
+
+/// `[….retry]`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the file")]
+#[expect(dead_code, reason = "no effect yet; the shape is checked")]
+pub(super) struct Retry {
+    /// Attempts in all, for calls that may be repeated.
+    #[schemars(range(min = 1, max = 20))]
+    pub(super) max_attempts: Option<u32>,
+    /// The wait before the first repetition.
+    pub(super) backoff_base: Option<Time>,
+    /// By how much each wait is longer than the one before.
+    #[schemars(range(min = 1.0, max = 10.0))]
+    pub(super) backoff_factor: Option<f64>,
+    /// The longest wait.
+    pub(super) backoff_max: Option<Time>,
+    /// Repetitions, as a share of the calls.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(super) budget_ratio: Option<f64>,
+    /// The longest wait that an upstream may ask for.
+    pub(super) retry_after_max: Option<Time>,
+    /// Whether -32603 and HTTP 500 of read-only calls are tried again, once.
+    pub(super) on_server_error: Option<bool>,
+}
+
+/// `[….breaker]`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "no effect yet; the shape is checked")]
+pub(super) struct Breaker {
+    /// Failures in a row that shut the gate.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(super) consecutive: Option<u32>,
+    /// The time over which the success rate is taken.
+    pub(super) window: Option<PositiveTime>,
+    /// Below it the gate shuts.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(super) success_rate: Option<f64>,
+    /// Calls in the window before the rate counts.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) min_requests: Option<u32>,
+    /// The first time a replica is left out; doubled each time.
+    pub(super) eject_base: Option<PositiveTime>,
+    /// The longest time a replica is left out.
+    pub(super) eject_max: Option<PositiveTime>,
+    /// At most so many percent of the replicas are left out.
+    #[schemars(range(max = 100))]
+    pub(super) eject_max_percent: Option<u32>,
+    /// With fewer percent of the replicas up, all of them are used again.
+    #[schemars(range(max = 100))]
+    pub(super) panic_percent: Option<u32>,
+}
+
+/// `[….health]`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "no effect yet; the shape is checked")]
+pub(super) struct Health {
+    /// Between two probes of a replica that is up.
+    pub(super) interval: Option<PositiveTime>,
+    /// Between two probes of a suspect replica.
+    pub(super) fast_interval: Option<PositiveTime>,
+    /// Between two probes of a replica that is down.
+    pub(super) down_interval: Option<PositiveTime>,
+    /// Longest duration of a probe.
+    pub(super) timeout: Option<PositiveTime>,
+    /// Failed probes in a row until a replica is down.
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) fall: Option<u32>,
+    /// Good probes in a row until it is up again.
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) rise: Option<u32>,
+    /// No probe where a call just succeeded.
+    pub(super) skip_if_traffic: Option<bool>,
+    /// A read-only tool to call as the probe.
+    pub(super) tool: Option<String>,
+}
+
+/// `[….hedge]`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "no effect yet; the shape is checked")]
+pub(super) struct Hedge {
+    /// Whether slow calls are asked a second time.
+    pub(super) enabled: Option<HedgeMode>,
+    /// Second calls, as a share of the calls.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(super) budget: Option<f64>,
+    /// No second call earlier than this.
+    pub(super) delay_min: Option<Time>,
+}
+
+/// Whether slow calls are asked a second time.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum HedgeMode {
+    Auto,
+    Off,
+}
+
+/// `[….limits]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Most calls in flight at the upstream.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 512))]
+    pub(super) inflight: Option<u32>,
+    /// Most calls in flight at one replica. Without it 64, and 16 for a child process.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) inflight_replica: Option<u32>,
+    /// Most calls that wait.
+    #[schemars(range(max = 1_000_000))]
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) queue: Option<u32>,
+    /// Most sessions at one replica.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    pub(super) sessions_replica: Option<u32>,
+}
+
+/// A table with free keys, in the order of the file.
+pub(super) struct Named<T>(pub(super) Vec<(String, T)>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = Named<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Named(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Entries(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Named<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Named_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, T>::json_schema(generator)
+    }
+}
+
+/// The `title` that marks a duration in the schema.
+pub(super) const TIME_TITLE: &str = "duration";
+/// The `title` that marks a duration above zero in the schema.
+pub(super) const POSITIVE_TIME_TITLE: &str = "duration above zero";
+
+macro_rules! time {
+    ($(#[$doc:meta])* $name:ident, $title:expr, $parse:path) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(super) struct $name(pub(super) Duration);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<'de, str>::deserialize(deserializer)?;
+                $parse(&text).map(Self).map_err(|bad| de::Error::custom(bad.what))
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "type": "string",
+                    "title": $title,
+                    // Text with a variable in it is checked after the variable is filled in.
+                    "pattern": r"^[0-9]+(ms|s|m|h)$|\$\{",
+                })
+            }
+        }
+    };
+}
+
+time! {
+    /// A duration as text with a unit.
+    Time, TIME_TITLE, text::time
+}
+time! {
+    /// A duration above zero as text with a unit.
+    PositiveTime, POSITIVE_TIME_TITLE, text::positive_time
+}

@@ -1,0 +1,134 @@
+//! What good configurations become.
+
+use super::*;
+use crate::builtin::spec::{GEOCODING_URL, WEATHER_URL};
+use crate::fleet::spec::Balance;
+use crate::upstream::spec::EraPolicy;
+
+#[test]
+fn an_empty_file_is_every_default() {
+    assert_eq!(good(""), Spec::default());
+}
+
+#[test]
+fn upstreams_and_replicas_keep_their_order_and_get_their_names() {
+    let spec = good(
+        r#"
+upstreams.c.replicas = [{ command = "npx" }, { command = "x", count = 2 }, { command = "x" }]
+upstreams.a.replicas = [{ command = "x", name = "n", count = 2 }, { command = "x", name = "m", count = 1 }, { command = "x" }]
+upstreams."b.x".replicas = [{ url = "https://h/mcp" }]
+"#,
+    );
+    let upstreams: Vec<_> =
+        spec.gateway.upstreams.iter().map(|u| (u.name.as_str(), u.offer.prefix.as_str())).collect();
+    assert_eq!(upstreams, [("c", "c"), ("a", "a"), ("b.x", "b_x")]);
+    let names = |index: usize| -> Vec<String> {
+        let replicas = &spec.gateway.upstreams[index].pool.replicas;
+        replicas.iter().map(|replica| replica.name.to_string()).collect()
+    };
+    assert_eq!(names(0), ["0", "1", "2", "3"]);
+    assert_eq!(names(1), ["n-0", "n-1", "m", "3"]);
+    let starts: Vec<_> = children(&spec.gateway.upstreams[0])
+        .iter()
+        .map(|(_, launch)| launch.start_timeout.as_secs())
+        .collect();
+    assert_eq!(starts, [120, 30, 30, 30]);
+}
+
+#[test]
+fn every_key_of_an_upstream_arrives() {
+    let upstreams = full();
+    let [a, b] = &upstreams[..] else { panic!("two upstreams") };
+    assert!(a.required && a.off.is_none());
+    assert_eq!(a.pool.balance, Balance::RoundRobin);
+    assert_eq!((a.pool.timeout.as_secs(), a.pool.timeout_max.as_secs()), (20, 40));
+    assert_eq!(
+        (a.pool.inflight_max, a.pool.inflight_http_max, a.pool.inflight_child_max),
+        (50, 7, 7)
+    );
+    assert_eq!(
+        (&*a.offer.prefix, &*a.offer.include, &*a.offer.exclude),
+        ("p", &["a*".to_owned()][..], &["ab".to_owned()][..])
+    );
+    assert_eq!((&*a.offer.rename["a"], &*a.offer.describe["a"]), ("b", "words"));
+    assert!(a.pool.replicas.iter().all(|replica| replica.era == EraPolicy::Legacy));
+    assert_eq!((b.pool.timeout.as_secs(), b.pool.timeout_max.as_secs()), (5, 5));
+}
+
+#[test]
+fn every_key_of_a_replica_arrives() {
+    let upstreams = full();
+    let [a, b] = &upstreams[..] else { panic!("two upstreams") };
+    let launch = children(a)[0].1;
+    assert_eq!(launch.program, Program::Named("run".to_owned()));
+    let args: Vec<_> = launch.args.iter().map(Secret::expose).collect();
+    assert_eq!((&args[..], launch.env["KEY"].expose()), (&["-x", "$1", "hunter2"][..], "ahunter2"));
+    assert_eq!(launch.cwd.as_deref(), Some(Path::new("etc/sub")));
+    let ReplicaKind::Http(http) = &a.pool.replicas[1].kind else { panic!("a server") };
+    assert_eq!(http.url, "http://h:9000/mcp?k=hunter2");
+    assert_eq!(
+        (http.headers[0].0.as_str(), http.headers[0].1.as_bytes()),
+        ("authorization", &b"Bearer hunter2"[..])
+    );
+    assert!(http.headers[0].1.is_sensitive());
+    let cwds: Vec<_> = children(b).iter().map(|(_, launch)| launch.cwd.clone().unwrap()).collect();
+    assert_eq!(cwds, [Path::new("/home/me/b"), Path::new("/abs")]);
+    assert_eq!(children(b)[0].1.program, Program::Waypost);
+}
+
+/// Two upstreams with every key that has an effect.
+fn full() -> Vec<UpstreamSpec> {
+    let text = r#"
+[defaults]
+timeout = "10s"
+limits.inflight = 100
+limits.inflight_replica = 7
+[upstreams.a]
+prefix = "p"
+required = true
+era = "legacy"
+balance = "round_robin"
+timeout = "20s"
+timeout_max = "40s"
+tools.include = ["a*"]
+tools.exclude = ["ab"]
+tools.rename = { a = "b" }
+tools.describe = { a = "words" }
+limits.inflight = 50
+[[upstreams.a.replicas]]
+command = "${CMD}"
+args = ["-x", "$$1", "${file:token}"]
+env = { KEY = "a${KEY}" }
+cwd = "sub"
+[[upstreams.a.replicas]]
+url = "http://h:9000/mcp?k=${KEY}"
+headers = { Authorization = "Bearer ${KEY}" }
+[upstreams.b]
+timeout_max = "5s"
+replicas = [{ command = "waypost", cwd = "~/b" }, { command = "waypost", cwd = "/abs" }]
+"#;
+    let environment =
+        Environment::fixed([("CMD", "run"), ("KEY", "hunter2"), ("HOME", "/home/me")])
+            .with_file("etc/gateway.toml", text)
+            .with_file("etc/token", "hunter2\n");
+    let (spec, warnings) =
+        load(Some(Path::new("etc/gateway.toml")), &CliOverrides::default(), &environment).unwrap();
+    assert_eq!(warnings, []);
+    spec.gateway.upstreams
+}
+
+#[test]
+fn the_geocoding_service_follows_a_stand_in_of_its_sister() {
+    let urls = |keys: &str| {
+        let weather = good(&format!("[tools.weather]\n{keys}")).gateway.builtins.weather;
+        (weather.base_url, weather.geocoding_url)
+    };
+    let owned = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(urls(""), owned(WEATHER_URL, GEOCODING_URL));
+    assert_eq!(urls(&format!("base_url = \"{WEATHER_URL}/\"")), owned(WEATHER_URL, GEOCODING_URL));
+    assert_eq!(urls("base_url = \"http://h:1\""), owned("http://h:1", "http://h:1"));
+    assert_eq!(
+        urls("base_url = \"http://h:1\"\ngeocoding_url = \"http://g:2/\""),
+        owned("http://h:1", "http://g:2")
+    );
+}
