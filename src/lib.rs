@@ -13,3 +13,4 @@ pub mod gateway;
 pub mod admin;
 pub mod front;
 pub mod config;
+pub mod app;

@@ -1,0 +1,28 @@
+//! `waypost health`: for container health checks.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{ConfigArgs, remote, write};
+
+/// Arguments of `waypost health`.
+#[derive(Args, Debug)]
+pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The gateway's address, such as `http://127.0.0.1:8000`; default: the configured one.
+    #[arg(long)]
+    url: Option<String>,
+}
+
+/// Exit code 0 if the gateway answers that it is healthy or degraded.
+pub(crate) async fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
+    let base = match &args.url {
+        Some(url) => url.clone(),
+        None => remote::configured(&args.config.load_quietly()?.0.listen),
+    };
+    let (status, body) = remote::get(&base, "/health").await?;
+    write::out(&body)?;
+    Ok(if status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

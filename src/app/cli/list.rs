@@ -1,0 +1,153 @@
+//! `waypost list`: the merged catalog with its origin, or the upstreams with their replicas.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{ConfigArgs, remote, write};
+use crate::app::{App, Process};
+use crate::gateway::{Snapshot, status};
+use crate::telemetry::Meters;
+
+/// How long upstreams may take to come up when no gateway is running.
+pub(super) const SETTLE_MAX: Duration = Duration::from_mins(1);
+
+/// Arguments of `waypost list`.
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    /// What to list.
+    #[arg(value_enum, default_value = "tools")]
+    what: What,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Ask this running gateway; default: one at the configured address, else none is needed.
+    #[arg(long)]
+    url: Option<String>,
+    /// Answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    Tools,
+    Resources,
+    Prompts,
+    Upstreams,
+}
+
+/// Lists.
+pub(crate) async fn run(args: ListArgs) -> anyhow::Result<ExitCode> {
+    let (spec, environment) = args.config.load_quietly()?;
+    let items = if let Some(base) = remote::find(args.url.as_deref(), &spec.listen).await {
+        from_running(&base, args.what).await?
+    } else {
+        let app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());
+        app.settled(SETTLE_MAX).await;
+        let items = from_snapshot(&app.gateway.snapshot(), args.what);
+        app.stop_at_once().await;
+        items
+    };
+    if args.json {
+        write::out(&serde_json::to_string_pretty(&Value::Array(items))?)?;
+    } else {
+        write::out(&table(&items, args.what))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn from_snapshot(snapshot: &Snapshot, what: What) -> Vec<Value> {
+    match what {
+        What::Tools => status::tools(snapshot),
+        What::Upstreams => snapshot
+            .upstreams
+            .iter()
+            .map(|upstream| named(upstream.spec.name.as_str(), status::describe(upstream)))
+            .collect(),
+        What::Resources | What::Prompts => Vec::new(),
+    }
+}
+
+fn named(name: &str, mut entry: Value) -> Value {
+    if let Some(object) = entry.as_object_mut() {
+        object.insert("name".to_owned(), name.into());
+    }
+    entry
+}
+
+async fn from_running(base: &str, what: What) -> anyhow::Result<Vec<Value>> {
+    if what == What::Upstreams {
+        let (_, text) = remote::get(base, "/health").await?;
+        let health: Value = serde_json::from_str(&text)?;
+        let services =
+            health.get("services").and_then(Value::as_object).cloned().unwrap_or_default();
+        let upstreams = services.into_iter().filter(|(_, entry)| entry.get("replicas").is_some());
+        return Ok(upstreams.map(|(name, entry)| named(&name, entry)).collect());
+    }
+    if what == What::Tools {
+        let (status, text) = remote::get(base, "/api/v1/tools").await?;
+        anyhow::ensure!(status == 200, "the gateway at {base} answered HTTP {status}");
+        return Ok(serde_json::from_str(&text)?);
+    }
+    let (method, key) = match what {
+        What::Prompts => ("prompts/list", "prompts"),
+        What::Resources | What::Tools | What::Upstreams => ("resources/list", "resources"),
+    };
+    let mut items = Vec::new();
+    let mut cursor = None;
+    loop {
+        let params =
+            cursor.as_ref().map_or_else(|| json!({}), |cursor: &Value| json!({ "cursor": cursor }));
+        let mut answer = remote::ask(base, method, params).await?;
+        let Some(result) = answer.get_mut("result") else {
+            anyhow::bail!("the gateway answered {answer}");
+        };
+        if let Some(Value::Array(page)) = result.get_mut(key).map(Value::take) {
+            items.extend(page);
+        }
+        match result.get("nextCursor") {
+            Some(next) if cursor.as_ref() != Some(next) => cursor = Some(next.clone()),
+            _ => return Ok(items),
+        }
+    }
+}
+
+fn table(items: &[Value], what: What) -> String {
+    let text = |item: &Value, key: &str| {
+        item.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let width = items.iter().map(|item| text(item, "name").chars().count()).max().unwrap_or(0);
+    let origins = items.iter().map(|item| text(item, "origin").chars().count()).max().unwrap_or(0);
+    let lines = items.iter().map(|item| {
+        let name = text(item, "name");
+        let rest = match what {
+            What::Upstreams => replicas(item),
+            _ => text(item, "description")
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .take(90)
+                .collect(),
+        };
+        let origin = text(item, "origin");
+        format!("{name:width$}  {origin:origins$}  {rest}").trim_end().to_owned()
+    });
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() { "(nothing)".to_owned() } else { lines.join("\n") }
+}
+
+fn replicas(upstream: &Value) -> String {
+    let all = upstream.get("replicas").and_then(Value::as_array);
+    let one = |replica: &Value| {
+        let text = |key: &str| replica.get(key).and_then(Value::as_str).unwrap_or_default();
+        let detail = [text("version"), text("reason")].concat();
+        format!("{} {} {detail}", text("name"), text("state")).trim_end().to_owned()
+    };
+    let all: Vec<String> = all.into_iter().flatten().map(one).collect();
+    let status = upstream.get("status").and_then(Value::as_str).unwrap_or_default();
+    let reason = upstream.get("reason").and_then(Value::as_str).unwrap_or_default();
+    format!("{status}  {}{reason}", all.join("; "))
+}
