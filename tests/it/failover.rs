@@ -1,0 +1,262 @@
+//! Shares of the calls, and what happens to calls when a replica goes away: nothing that may have
+//! run is sent twice, and nothing that was not sent is lost.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::process::{free_port, received};
+use crate::support::toml::{demo, named, upstream, url};
+use crate::support::{Demo, Gateway, Http, eventually, listed, metric, own_error, replicas_up};
+
+fn call(gateway: &Gateway, tool: &str, arguments: &str) -> Value {
+    Http::modern_call(&gateway.url(), tool, arguments).answer()
+}
+
+/// A gateway over two children and a URL, which answer as a, b and c.
+fn mixed(port: u16) -> (Gateway, Demo) {
+    let server = Demo::start_on(port, &["--name", "c"]);
+    let replicas = [
+        named("a", &demo(&["--name", "a"])),
+        named("b", &demo(&["--name", "b"])),
+        named("c", &url(&server.url)),
+    ];
+    let gateway = Gateway::start(&upstream("u", "balance = \"round_robin\"", &replicas));
+    replicas_up(&gateway, "u", 3);
+    listed(&gateway, "u__whoami");
+    (gateway, server)
+}
+
+/// Who answers so many calls, one after the other; none of them may fail.
+fn shares(gateway: &Gateway, calls: usize) -> BTreeMap<String, usize> {
+    let mut shares = BTreeMap::new();
+    for _ in 0..calls {
+        let answer = call(gateway, "u__whoami", "{}");
+        let name = answer["result"]["structuredContent"]["name"].as_str();
+        assert!(name.is_some(), "a call failed: {answer}");
+        *shares.entry(name.unwrap().to_owned()).or_default() += 1;
+    }
+    shares
+}
+
+fn each(names: &[&str], calls: usize) -> BTreeMap<String, usize> {
+    names.iter().map(|name| ((*name).to_owned(), calls)).collect()
+}
+
+fn kill(pid: &str) {
+    assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+}
+
+#[test]
+fn round_robin_gives_exact_shares_to_the_replicas_that_are_up() {
+    let port = free_port();
+    let (gateway, mut server) = mixed(port);
+    assert_eq!(shares(&gateway, 30), each(&["a", "b", "c"], 10));
+    server.kill();
+    shares(&gateway, 3);
+    replicas_up(&gateway, "u", 2);
+    assert_eq!(shares(&gateway, 20), each(&["a", "b"], 10));
+    let _again = Demo::start_on(port, &["--name", "c"]);
+    replicas_up(&gateway, "u", 3);
+    assert_eq!(shares(&gateway, 30), each(&["a", "b", "c"], 10));
+}
+
+#[test]
+fn legacy_clients_get_the_same_shares() {
+    let (gateway, _server) = mixed(0);
+    let session = Http::legacy_session(&gateway.url(), "2025-03-26");
+    let mut shares = BTreeMap::new();
+    for _ in 0..9 {
+        let answer = Http::legacy_call(&gateway.url(), &session, "u__whoami", "{}").answer();
+        let name = answer["result"]["structuredContent"]["name"].as_str().unwrap().to_owned();
+        *shares.entry(name).or_default() += 1;
+    }
+    assert_eq!(shares, each(&["a", "b", "c"], 3));
+}
+
+#[test]
+fn a_url_that_died_between_two_calls_costs_no_client_an_error() {
+    for _ in 0..3 {
+        let (gateway, mut server) = mixed(0);
+        // Connections of the past stand open to it.
+        shares(&gateway, 6);
+        server.kill();
+        let after = shares(&gateway, 30);
+        assert!(!after.contains_key("c"), "{after:?}");
+        let series = |replica| format!(r#"mcp_upstream_up{{upstream="u",replica="{replica}"}}"#);
+        eventually("the dead one to be down", || {
+            (metric(&gateway, &series("c")) < 0.5).then_some(())
+        });
+        assert!(metric(&gateway, &series("a")) > 0.5);
+        assert!(metric(&gateway, r#"mcp_failovers_total{upstream="u"}"#) <= 1.0 + 30.0 / 3.0);
+    }
+}
+
+#[test]
+fn a_url_that_was_never_there_costs_no_client_an_error() {
+    let dead = format!("http://127.0.0.1:{}/mcp", free_port());
+    let replicas = [url(&dead), demo(&["--name", "a"])];
+    let gateway = Gateway::start(&upstream("u", "", &replicas));
+    assert_eq!(shares(&gateway, 10), each(&["a"], 10));
+}
+
+#[test]
+fn when_the_last_replica_died_the_call_was_not_sent() {
+    let mut server = Demo::start(&[]);
+    let gateway = Gateway::start(&upstream("u", "timeout = \"1s\"", &[url(&server.url)]));
+    listed(&gateway, "u__whoami");
+    assert!(call(&gateway, "u__whoami", "{}")["result"].is_object());
+    server.kill();
+    for _ in 0..3 {
+        let answer = call(&gateway, "u__whoami", "{}");
+        let wanted = (-31002, "unavailable".into(), "not_sent".into(), true, "u".into());
+        assert_eq!(own_error(&answer), wanted, "{answer}");
+    }
+}
+
+#[test]
+fn a_child_that_was_killed_is_replaced_and_costs_later_calls_nothing() {
+    let (gateway, _server) = mixed(0);
+    let pids = |gateway: &Gateway| -> Vec<String> {
+        let who = |_| call(gateway, "u__whoami", "{}")["result"]["structuredContent"].clone();
+        let all: Vec<Value> = (0..3).map(who).collect();
+        all.iter().filter(|who| who["name"] == "a").map(|who| who["pid"].to_string()).collect()
+    };
+    let before = pids(&gateway);
+    kill(&before[0]);
+    eventually("its end to be noticed", || {
+        let series = r#"mcp_child_restarts_total{upstream="u",reason="exited"}"#;
+        (metric(&gateway, series) > 0.5).then_some(())
+    });
+    shares(&gateway, 10);
+    replicas_up(&gateway, "u", 3);
+    assert_eq!(shares(&gateway, 30), each(&["a", "b", "c"], 10));
+    assert_ne!(pids(&gateway), before);
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    received(file)
+}
+
+#[test]
+fn a_child_that_is_killed_in_mid_call_ran_it_once_and_nobody_runs_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.jsonl");
+    // It runs the tool and answers under another id, so the call waits until the child is killed.
+    let replica = demo(&["--quirk", "wrong-id", "--journal", journal.to_str().unwrap()]);
+    let keys = "trust_annotations = true";
+    let gateway = Gateway::start(&upstream("u", keys, &[replica.clone(), replica]));
+    replicas_up(&gateway, "u", 2);
+    listed(&gateway, "u__append");
+    let url = gateway.url();
+    let waiting = std::thread::spawn(move || {
+        Http::modern_call(&url, "u__append", r#"{"line":"x"}"#).answer()
+    });
+    let run = eventually("the run", || lines(&journal).pop());
+    kill(&run["pid"].to_string());
+    let answer = waiting.join().unwrap();
+    let wanted = (-31003, "delivery_unknown".into(), "unknown".into(), false, "u".into());
+    assert_eq!(own_error(&answer), wanted, "{answer}");
+    replicas_up(&gateway, "u", 2);
+    assert_eq!(lines(&journal).len(), 1, "it ran exactly once");
+}
+
+#[test]
+fn a_url_that_dies_in_mid_call_got_it_once_and_nobody_gets_it_again() {
+    for era in ["legacy", "modern"] {
+        let servers = [Demo::start(&["--era", era]), Demo::start(&["--era", era])];
+        let replicas = [url(&servers[0].url), url(&servers[1].url)];
+        let gateway = Gateway::start(&upstream("u", "trust_annotations = true", &replicas));
+        replicas_up(&gateway, "u", 2);
+        listed(&gateway, "u__sleep");
+        let address = gateway.url();
+        let waiting = std::thread::spawn(move || {
+            Http::modern_call(&address, "u__sleep", r#"{"ms":600000}"#).answer()
+        });
+        let asked = |server: &Demo| !server.requests("tools/call").is_empty();
+        let at = eventually("the call to arrive", || servers.iter().position(asked));
+        let mut servers = servers;
+        servers[at].kill();
+        let answer = waiting.join().unwrap();
+        let wanted = (-31003, "delivery_unknown".into(), "unknown".into(), false, "u".into());
+        assert_eq!(own_error(&answer), wanted, "{era}: {answer}");
+        let calls: usize = servers.iter().map(|server| server.requests("tools/call").len()).sum();
+        assert_eq!(calls, 1, "{era}");
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_not_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.jsonl");
+    let args = ["--quirk", "wrong-id", "--journal", journal.to_str().unwrap()];
+    let servers = [Demo::start(&args), Demo::start(&args)];
+    let gateway = Gateway::start(&upstream(
+        "u",
+        "trust_annotations = true",
+        &[url(&servers[0].url), url(&servers[1].url)],
+    ));
+    replicas_up(&gateway, "u", 2);
+    listed(&gateway, "u__append");
+    let answer = call(&gateway, "u__append", r#"{"line":"x"}"#);
+    assert_eq!(own_error(&answer).0, -31003, "{answer}");
+    assert_eq!(lines(&journal).len(), 1, "it ran exactly once");
+}
+
+#[test]
+fn a_lost_session_was_refused_before_anything_ran_so_the_call_goes_to_another_replica() {
+    let port = free_port();
+    let mut first = Demo::start_on(port, &["--era", "legacy", "--name", "a"]);
+    let other = Demo::start(&["--era", "legacy", "--name", "b"]);
+    let gateway = Gateway::start(&upstream("u", "", &[url(&first.url), url(&other.url)]));
+    replicas_up(&gateway, "u", 2);
+    listed(&gateway, "u__whoami");
+    first.kill();
+    let again = Demo::start_on(port, &["--era", "legacy", "--name", "a"]);
+    assert_eq!(shares(&gateway, 4).values().sum::<usize>(), 4, "no call fails");
+    eventually("the first one to be greeted again", || {
+        (shares(&gateway, 2) == each(&["a", "b"], 1)).then_some(())
+    });
+    assert_eq!(again.requests("initialize").len(), 1);
+}
+
+#[test]
+fn a_call_that_its_client_gives_up_is_cancelled_and_runs_nowhere_else() {
+    for era in ["legacy", "modern"] {
+        let servers = [Demo::start(&["--era", era]), Demo::start(&["--era", era])];
+        let replicas = [url(&servers[0].url), url(&servers[1].url)];
+        let gateway = Gateway::start(&upstream("u", "", &replicas));
+        replicas_up(&gateway, "u", 2);
+        listed(&gateway, "u__sleep");
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"u__sleep","arguments":{{"ms":600000}},{}}}}}"#,
+            crate::support::MODERN_META
+        );
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: u__sleep\r\nContent-Length: {}\r\n\r\n",
+            gateway.addr(),
+            body.len()
+        );
+        let mut socket = std::net::TcpStream::connect(gateway.addr()).unwrap();
+        std::io::Write::write_all(&mut socket, [head, body].concat().as_bytes()).unwrap();
+        let calls = || servers.iter().map(|s| s.requests("tools/call").len()).sum::<usize>();
+        eventually("the call to arrive", || (calls() == 1).then_some(()));
+        drop(socket);
+        let inflight = |replica| {
+            let series = format!(r#"mcp_upstream_inflight{{upstream="u",replica="{replica}"}}"#);
+            metric(&gateway, &series)
+        };
+        eventually("the call to be given up", || {
+            (inflight("0") + inflight("1") < 0.5).then_some(())
+        });
+        if era == "legacy" {
+            eventually("the server to be told", || {
+                let told = |s: &Demo| s.requests("notifications/cancelled").len();
+                (servers.iter().map(told).sum::<usize>() == 1).then_some(())
+            });
+        }
+        assert_eq!(calls(), 1);
+    }
+}

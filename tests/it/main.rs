@@ -1,0 +1,30 @@
+//! The integration tests: one binary, a module for each subject.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "the helpers of a test may fail as the test may"
+)]
+
+mod bad_upstreams;
+mod bounds;
+mod bridge;
+mod catalog;
+mod children;
+mod door;
+mod failover;
+mod fidelity;
+mod handshakes;
+mod inflight;
+mod ladder;
+mod leaks;
+mod matrix;
+mod probing;
+mod rmcp_peers;
+mod sessions;
+mod smoke;
+mod stdio_front;
+mod support;
+mod verbs;

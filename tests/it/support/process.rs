@@ -1,0 +1,182 @@
+//! The processes of a test: the gateway and demo servers. Each ends with its handle.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::eventually;
+
+/// The binary under test.
+pub(crate) const WAYPOST: &str = env!("CARGO_BIN_EXE_waypost");
+
+/// A running `waypost serve` with its own configuration, folder and port.
+pub(crate) struct Gateway {
+    child: Child,
+    _folder: tempfile::TempDir,
+    stderr: Arc<Mutex<String>>,
+    /// Such as `http://127.0.0.1:40123`, without a path.
+    pub(crate) base: String,
+}
+
+impl Gateway {
+    /// Starts it with the text of a gateway.toml and waits for its ready line.
+    pub(crate) fn start(config: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), config)
+    }
+
+    /// The same in a folder that may hold a cache already.
+    pub(crate) fn start_in(folder: tempfile::TempDir, config: &str) -> Self {
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut child = Command::new(WAYPOST)
+            .args(["serve", "--port", "0", "--config"])
+            .arg(&file)
+            .env("XDG_CACHE_HOME", folder.path().join("cache"))
+            .env_remove("MCP_SERVER_HOST")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = gather(child.stderr.take().unwrap());
+        let ready = eventually("the ready line", || find_url(&stderr.lock(), "waypost ready on "));
+        let base = ready.trim_end_matches("/mcp").to_owned();
+        Self { child, _folder: folder, stderr, base }
+    }
+
+    /// The MCP endpoint.
+    pub(crate) fn url(&self) -> String {
+        format!("{}/mcp", self.base)
+    }
+
+    /// `127.0.0.1:PORT`
+    pub(crate) fn addr(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
+    /// What it has written to stderr.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.lock().clone()
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end with SIGTERM, and answers its exit code.
+    pub(crate) fn terminate(mut self) -> i32 {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        eventually("the gateway to end", || self.child.try_wait().unwrap()).code().unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A running `waypost demo-server --port 0`.
+pub(crate) struct Demo {
+    child: Child,
+    record: PathBuf,
+    _folder: tempfile::TempDir,
+    /// Its MCP endpoint.
+    pub(crate) url: String,
+}
+
+impl Demo {
+    /// Starts it with more arguments; all it receives is recorded.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_on(0, args)
+    }
+
+    /// The same on a port that was free a moment ago.
+    pub(crate) fn start_on(port: u16, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let record = folder.path().join("record.jsonl");
+        let mut child = Command::new(WAYPOST)
+            .args(["demo-server", "--port", &port.to_string(), "--record"])
+            .arg(&record)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = gather(child.stderr.take().unwrap());
+        let url = eventually("the demo server", || find_url(&stderr.lock(), " ready on "));
+        Self { child, record, _folder: folder, url }
+    }
+
+    /// Everything it has received: `{method, path, headers: ["name: value", …], body}` each.
+    pub(crate) fn received(&self) -> Vec<Value> {
+        received(&self.record)
+    }
+
+    /// What it received as JSON-RPC requests of a method.
+    pub(crate) fn requests(&self, method: &str) -> Vec<Value> {
+        let is_it = |entry: &Value| {
+            let body = entry["body"].as_str().unwrap_or_default();
+            serde_json::from_str::<Value>(body).is_ok_and(|body| body["method"] == method)
+        };
+        self.received().into_iter().filter(is_it).collect()
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The entries of a record file.
+pub(crate) fn received(record: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(record).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// A port of this machine on which nothing listens.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn gather(stderr: std::process::ChildStderr) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let shared = Arc::clone(&text);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut text = shared.lock();
+            if text.len() < 1024 * 1024 {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+    });
+    text
+}
+
+fn find_url(text: &str, before: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.contains(before) && line.contains("http://"))?;
+    let url = line.get(line.find("http://")?..)?;
+    Some(url.split_whitespace().next()?.to_owned())
+}
