@@ -1,0 +1,33 @@
+//! The words of the protocol that peer and driver share: both eras, their versions and headers.
+
+use clap::ValueEnum;
+
+/// Which family of revisions a message belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Era {
+    /// `initialize`, then `Mcp-Session-Id` on every request.
+    Legacy,
+    /// No session: every request carries its version and capabilities in `_meta`.
+    Modern,
+}
+
+impl Era {
+    pub(crate) const fn version(self) -> &'static str {
+        match self {
+            Self::Legacy => "2025-11-25",
+            Self::Modern => "2026-07-28",
+        }
+    }
+}
+
+pub(crate) const SESSION: &str = "mcp-session-id";
+pub(crate) const VERSION: &str = "mcp-protocol-version";
+pub(crate) const METHOD: &str = "mcp-method";
+pub(crate) const NAME: &str = "mcp-name";
+
+/// How every reply of the peer starts; the id follows.
+pub(crate) const REPLY_HEAD: &str = r#"{"jsonrpc":"2.0","id":"#;
+
+/// The arguments of every measured call. The peer compares them, so a gateway that changes a
+/// request on its way is found out too.
+pub(crate) const ARGUMENTS: &str = r#"{"query":"how do I add a middleware that logs the time of each request?","limit":10,"exact":false}"#;
