@@ -12,7 +12,7 @@ use crate::protocol::Era;
 /// Measures direct, nginx and waypost in one run; only the ratios of one run count.
 #[derive(Parser, Debug)]
 #[command(name = "load", bin_name = "cargo bench --bench load --")]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Options {
     /// Fewer calls: the whole run takes less than a minute
     #[arg(long)]

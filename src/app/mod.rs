@@ -31,6 +31,10 @@ use crate::upstream::supervisor::Supervisor;
 
 /// How long children may take to end when we stop.
 const CHILDREN_STOP: Duration = Duration::from_secs(15);
+/// The same where a client waits at the other end of a pipe.
+const CHILDREN_STOP_AT_ONCE: Duration = Duration::from_millis(700);
+/// How long the catalog may take to reach the disk then.
+const DIRECTOR_STOP_AT_ONCE: Duration = Duration::from_millis(200);
 /// How often it is looked whether every upstream has come up or failed.
 const SETTLE_LOOK: Duration = Duration::from_millis(10);
 
@@ -117,8 +121,8 @@ impl App {
     /// Stops everything and waits no longer than a client at the other end of a pipe would: the
     /// guards of the children finish the work if they must.
     pub async fn stop_at_once(self) {
-        self.keepers.stop(Duration::from_millis(700)).await;
-        self.director.stop(Duration::from_millis(200)).await;
+        self.keepers.stop(CHILDREN_STOP_AT_ONCE).await;
+        self.director.stop(DIRECTOR_STOP_AT_ONCE).await;
     }
 
     /// Stops everything: children are ended, sessions closed, what is to be kept is written.

@@ -12,8 +12,6 @@ pub const METHOD_NOT_FOUND: i64 = -32601;
 pub const INVALID_PARAMS: i64 = -32602;
 /// Something failed inside.
 pub const INTERNAL: i64 = -32603;
-/// Resource not found in the legacy era; must not be sent to modern clients.
-pub const LEGACY_RESOURCE_NOT_FOUND: i64 = -32002;
 /// Header and body disagree (2026-07-28).
 pub const HEADER_MISMATCH: i64 = -32020;
 /// The client lacks a capability that the request needs (2026-07-28).

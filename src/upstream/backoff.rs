@@ -24,6 +24,14 @@ pub enum What {
     Url,
 }
 
+/// A replica that is there but wants a new greeting gets so many of them at once.
+pub const GREET_AT_ONCE_MAX: u32 = 3;
+
+/// How many lives in a row have failed, after one that was up for so long.
+pub fn failures_after(failures: u32, uptime: Duration) -> u32 {
+    if uptime >= UPTIME_HEALTHY { 0 } else { failures.saturating_add(1) }
+}
+
 /// The wait before start number `failures + 1`. `uptime` is how long the last one was up.
 pub fn delay(what: What, failures: u32, uptime: Duration, draw: u64) -> Duration {
     if failures == 0 || uptime >= UPTIME_HEALTHY {
@@ -50,5 +58,7 @@ mod tests {
         assert_eq!(wait(40), BACKOFF_CHILD_MAX);
         assert_eq!(delay(What::Url, 40, Duration::ZERO, 20), BACKOFF_HTTP_MAX);
         assert_eq!(delay(What::Child, 5, UPTIME_HEALTHY, 7), Duration::ZERO);
+        assert_eq!(failures_after(5, UPTIME_HEALTHY), 0);
+        assert_eq!(failures_after(5, Duration::from_secs(1)), 6);
     }
 }

@@ -30,6 +30,13 @@ const START_SHARE: Duration = Duration::from_secs(2);
 /// How long an ended child may take to tell how it ended.
 const EXIT_WAIT: Duration = Duration::from_secs(1);
 
+/// A child that could not be greeted: it has nothing to finish.
+const STOP_UNGREETED: StopPace =
+    StopPace { closed: Duration::from_millis(200), asked: Duration::from_secs(5) };
+/// A probe: nothing of it is needed any more.
+const STOP_PROBE: StopPace =
+    StopPace { closed: Duration::from_millis(200), asked: Duration::from_secs(1) };
+
 /// What is needed to bring replicas up. One for the whole process.
 #[derive(Clone, Debug)]
 pub struct Means {
@@ -248,8 +255,7 @@ impl Running {
             },
             _ => fault,
         };
-        self.stop(StopPace { closed: Duration::from_millis(200), ..StopPace::default() }, &fault)
-            .await;
+        self.stop(STOP_UNGREETED, &fault).await;
         fault
     }
 
@@ -265,9 +271,7 @@ impl Running {
     fn throw_away(self, tasks: &Tasks) {
         tasks.spawn(async move {
             let why = Fault::gateway(Kind::Cancelled, "the probe is over");
-            let pace =
-                StopPace { closed: Duration::from_millis(200), asked: Duration::from_secs(1) };
-            self.stop(pace, &why).await;
+            self.stop(STOP_PROBE, &why).await;
         });
     }
 }

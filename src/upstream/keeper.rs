@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::{Fault, Kind, clock, rng};
 use crate::egress::{ClientSpec, HttpClient};
 
-use super::backoff::{What, delay};
+use super::backoff::{GREET_AT_ONCE_MAX, What, delay, failures_after};
 use super::connect::{Means, Session, connect};
 use super::listing;
 use super::replica::{Link, Replica, State};
@@ -14,10 +14,6 @@ use super::report::Report;
 use super::spec::ReplicaKind;
 use super::supervisor::StopPace;
 use super::watch::{End, watch};
-
-/// Longest an HTTP session may take to say goodbye, and a child to stop, when we stop.
-const STOP_PACE: StopPace =
-    StopPace { closed: Duration::from_secs(3), asked: Duration::from_secs(5) };
 
 /// The task that owns a replica.
 #[derive(Debug)]
@@ -42,17 +38,12 @@ impl Keeper {
         let mut failures = 0_u32;
         let mut told = String::new();
         loop {
-            let began = clock::now();
             let life = self.life(client.as_ref()).await;
             if stop.is_cancelled() {
                 return;
             }
             let uptime = life.up_since.map_or(Duration::ZERO, |since| clock::now() - since);
-            failures = if life.up_since.is_some() && clock::now() - began > Duration::from_mins(1) {
-                0
-            } else {
-                failures + 1
-            };
+            failures = failures_after(failures, uptime);
             let again = matches!(life.end, End::Greet(_));
             let fault = match life.end {
                 End::Down(fault) | End::Greet(fault) => fault,
@@ -64,7 +55,7 @@ impl Keeper {
             } else {
                 self.down(fault, life.up_since.is_some(), &mut told).await;
             }
-            let wait = if again && failures < 3 {
+            let wait = if again && failures < GREET_AT_ONCE_MAX {
                 Duration::ZERO
             } else {
                 delay(what, failures, uptime, rng::draw())
@@ -131,7 +122,7 @@ impl Keeper {
         let (End::Down(why) | End::Greet(why)) = &life.end;
         drop(session.subscription);
         if let Some(running) = session.child {
-            running.stop(STOP_PACE, why).await;
+            running.stop(StopPace::default(), why).await;
         }
         if let Link::Http(link) = &session.live.link
             && !matches!(why.kind, Kind::SessionLost | Kind::Connect)

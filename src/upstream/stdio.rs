@@ -115,11 +115,6 @@ impl Channel {
         self.mux.lock().closed().cloned()
     }
 
-    /// How many requests wait for an answer.
-    pub fn waiting(&self) -> usize {
-        self.mux.lock().len()
-    }
-
     /// The next number of ours.
     pub fn number(&self) -> u64 {
         self.mux.lock().number()

@@ -246,12 +246,6 @@ impl Child {
         self.pid.as_raw_pid().unsigned_abs()
     }
 
-    /// The start phase is over: the child has given its first answer, and the next may start.
-    /// Dropping the child ends the phase too.
-    pub fn started(&mut self) {
-        self.permit = None;
-    }
-
     /// The child's place among the starting ones: dropping it lets the next one start. Without this
     /// the place is held until the child ends.
     pub fn start_share(&mut self) -> Option<OwnedSemaphorePermit> {

@@ -74,11 +74,16 @@ async fn watch_child(
             fault = &mut ended => return End::Down(fault),
             () = channel.tools_changed() => {}
         }
-        tokio::time::sleep(DEBOUNCE).await;
-        match listing::tools(live, &means.us).await {
-            Ok(tools) => report.listed(replica, live, tools).await,
-            Err(fault) => tracing::warn!(%fault, "could not list the tools again"),
-        }
+        list_again(live, replica, means, report).await;
+    }
+}
+
+/// Lists anew after a change, and reports what there is.
+async fn list_again(live: &Live, replica: &Replica, means: &Means, report: &Report) {
+    tokio::time::sleep(DEBOUNCE).await;
+    match listing::tools(live, &means.us).await {
+        Ok(tools) => report.listed(replica, live, tools).await,
+        Err(fault) => tracing::warn!(%fault, "could not list the tools again"),
     }
 }
 
@@ -105,11 +110,7 @@ async fn watch_http(
         let interval = rng::jitter(WATCH_INTERVAL, 20, rng::draw());
         tokio::select! {
             () = changes.next(), if live.tools_changed => {
-                tokio::time::sleep(DEBOUNCE).await;
-                match listing::tools(live, &means.us).await {
-                Ok(tools) => report.listed(replica, live, tools).await,
-                    Err(fault) => tracing::warn!(%fault, "could not list the tools again"),
-                }
+                list_again(live, replica, means, report).await;
                 continue;
             }
             () = &mut reprobe, if probed && live.dialect().era == Era::Legacy => {

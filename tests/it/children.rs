@@ -281,7 +281,7 @@ async fn so_many_children_start_at_once_and_no_more() {
     let mut next = std::pin::pin!(supervisor.launch(&next));
     let waiting = tokio::time::timeout(Duration::from_millis(50), &mut next).await;
     assert!(waiting.is_err(), "one too many is in its start phase");
-    started[0].0.started();
+    drop(started[0].0.start_share());
     let (_child, _pipes) = tokio::time::timeout(PATIENCE, next).await.unwrap().unwrap();
 }
 
@@ -483,7 +483,7 @@ async fn leaks_of_two_hundred_launches() {
     let supervisor = supervisor();
     let run = async |nth: u32| {
         let (mut child, mut pipes) = supervisor.launch(&spec(&["cat"])).await.unwrap();
-        child.started();
+        drop(child.start_share());
         // A third each: waited for, stopped, dropped as it is.
         if nth.is_multiple_of(3) {
             drop(pipes.stdin);
