@@ -22,10 +22,9 @@ use std::process::{Command, ExitCode};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use waypost::catalog::spec::{NamingSpec, OfferSpec};
-use waypost::catalog::{CacheScope, Owner, PageSpec, Pages, Part, Source, merge};
+use waypost::catalog::{Kind, Owner, PageSpec, Pages, Part, Scopes, Source, merge};
 use waypost::proto::answer::{Incoming, mend, read};
 use waypost::proto::envelope::split;
-use waypost::proto::error::result_message;
 use waypost::proto::{Era, Version, ladder};
 use waypost::upstream::exchange::{Caller, Dialect, Request, prepare};
 
@@ -225,7 +224,7 @@ fn parts() -> Vec<Part> {
             "Reads a part of a file and answers it as text. ".repeat(4)
         ))
     };
-    (0..10).map(|_| Part { era: Era::Modern, tools: (0..50).map(tool).collect() }).collect()
+    (0..10).map(|_| Part { tools: (0..50).map(tool).collect(), ..Part::default() }).collect()
 }
 
 fn merged() -> waypost::catalog::Catalog {
@@ -243,8 +242,7 @@ fn merged() -> waypost::catalog::Catalog {
 fn rendered(catalog: &waypost::catalog::Catalog) -> Pages {
     let server_info =
         RawValue::from_string(r#"{"name":"waypost","version":"1"}"#.to_owned()).unwrap();
-    let ttl = std::time::Duration::from_mins(1);
-    Pages::render(catalog, &PageSpec { ttl, scope: CacheScope::Private, server_info: &server_info })
+    Pages::render(catalog, &PageSpec { scopes: Scopes::default(), server_info: &server_info })
 }
 
 fn route(rounds: u32) {
@@ -257,7 +255,8 @@ fn route(rounds: u32) {
 fn list(rounds: u32) {
     let pages = rendered(&merged());
     for _ in 0..rounds {
-        black_box(result_message(b"4711", pages.get(Era::Modern, None).unwrap()));
+        let cursor = black_box(None);
+        black_box(pages.message(Kind::Tools, Era::Modern, cursor, b"4711", 60_000)).unwrap();
     }
 }
 

@@ -10,22 +10,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::base::Tasks;
 use crate::builtin::Builtins;
 use crate::config::Environment;
 use crate::fleet::Pool;
-use crate::gateway::director::{Director, EVENTS_MAX, Parts};
+use crate::gateway::demand::DEMANDS_MAX;
+use crate::gateway::director::{Director, EVENTS_MAX, Parts, Spawn};
+use crate::gateway::hub::UPDATES_MAX;
 use crate::gateway::memory::Memory;
 use crate::gateway::spec::{CacheSpec, GatewaySpec, UpstreamSpec};
 use crate::gateway::{Gateway, status};
+use crate::proto::Abilities;
 use crate::store::Files;
 use crate::telemetry::Meters;
 use crate::upstream::Replica;
 use crate::upstream::connect::Means;
 use crate::upstream::keeper::Keeper;
-use crate::upstream::report::{Place, Report};
+use crate::upstream::replica::Bonds;
+use crate::upstream::report::{Event, Place, Report, Updated};
 use crate::upstream::spec::ReplicaKind;
 use crate::upstream::supervisor::Supervisor;
 
@@ -83,6 +88,10 @@ impl App {
             tasks: keepers.clone(),
             us: Arc::new(json!({ "name": "waypost", "version": env!("CARGO_PKG_VERSION") })),
         };
+        let (events, happened) = mpsc::channel(EVENTS_MAX);
+        let (updates, _) = broadcast::channel(UPDATES_MAX);
+        let (demands, demanded) = mpsc::channel(DEMANDS_MAX);
+        let nursery = Nursery { means, events, updates: updates.clone(), meters: meters.clone() };
         let pools: Vec<_> =
             spec.upstreams.iter().map(|u| (Arc::new(u.clone()), pool(u, &meters))).collect();
         let parts = Parts {
@@ -90,17 +99,17 @@ impl App {
             pools: pools.clone(),
             builtins: Builtins::new(&spec.builtins),
             memory: Memory::new(files),
+            spawn: nursery.clone().beside(),
             tasks: director.clone(),
         };
         let mut writer = Director::new(parts, &meters);
-        let gateway = Gateway::new(writer.build(None), &meters);
-        let (events, happened) = mpsc::channel(EVENTS_MAX);
-        director.spawn(writer.run(gateway.clone(), happened, director.stop_token().clone()));
+        let gateway = Gateway::new(writer.build(None), demands, updates, &meters);
+        let stop = director.stop_token().clone();
+        director.spawn(writer.run(gateway.clone(), happened, demanded, stop));
         for (upstream, (_, pool)) in pools.iter().enumerate() {
             for (replica, kept) in pool.replicas.iter().enumerate() {
-                let report = Report { place: Place { upstream, replica }, events: events.clone() };
-                let keeper = Keeper { replica: Arc::clone(kept), means: means.clone(), report };
-                keepers.spawn(keeper.run());
+                let place = Place { upstream, replica, abilities: Abilities::NONE };
+                nursery.keep(Arc::clone(kept), place, keepers.stop_token().clone());
             }
         }
         Self { gateway, meters, keepers, director }
@@ -134,6 +143,42 @@ impl App {
     }
 }
 
+/// Starts the keepers of replicas.
+#[derive(Clone)]
+struct Nursery {
+    means: Means,
+    events: mpsc::Sender<Event>,
+    updates: broadcast::Sender<Updated>,
+    meters: Meters,
+}
+
+impl Nursery {
+    fn keep(&self, replica: Arc<Replica>, place: Place, stop: CancellationToken) {
+        let (events, updates) = (self.events.clone(), self.updates.clone());
+        let report = Report { place, events, updates };
+        let keeper = Keeper { replica, means: self.means.clone(), report, stop };
+        self.means.tasks.spawn(keeper.run());
+    }
+
+    /// Starts a replica for clients of some abilities beside the one for everybody. Both count as
+    /// one in the metrics, and share the bound of calls in flight.
+    fn beside(self) -> Spawn {
+        Box::new(move |place, base, stop| {
+            let handles =
+                self.meters.replica_beside(base.upstream.as_str(), base.spec.name.as_str());
+            let beside = Arc::new(Replica::new(
+                base.upstream.clone(),
+                base.spec.clone(),
+                handles,
+                place.abilities,
+                base.bonds(),
+            ));
+            self.keep(Arc::clone(&beside), place, stop);
+            beside
+        })
+    }
+}
+
 fn cache_folder(spec: &CacheSpec, default: Option<PathBuf>) -> Option<PathBuf> {
     let folder = spec.dir.clone().or(default).filter(|_| spec.enabled)?;
     Some(folder.join("catalog"))
@@ -142,6 +187,7 @@ fn cache_folder(spec: &CacheSpec, default: Option<PathBuf>) -> Option<PathBuf> {
 /// The pool of an upstream. One that is switched off has no replicas.
 fn pool(spec: &UpstreamSpec, meters: &Meters) -> Arc<Pool> {
     let stir = Arc::new(Notify::new());
+    let (watched, watching) = watch::channel(Arc::default());
     let wanted = if spec.off.is_some() { &[][..] } else { &spec.pool.replicas };
     let replicas = wanted.iter().map(|replica| {
         let handles = meters.replica(spec.name.as_str(), replica.name.as_str());
@@ -153,8 +199,8 @@ fn pool(spec: &UpstreamSpec, meters: &Meters) -> Arc<Pool> {
             spec.name.clone(),
             replica.clone(),
             handles,
-            inflight_max,
-            Arc::clone(&stir),
+            Abilities::NONE,
+            Bonds::new(inflight_max, watching.clone(), Arc::clone(&stir)),
         ))
     });
     let replicas = replicas.collect();
@@ -162,6 +208,7 @@ fn pool(spec: &UpstreamSpec, meters: &Meters) -> Arc<Pool> {
         spec.name.clone(),
         spec.pool.clone(),
         replicas,
+        watched,
         stir,
         meters.shed("upstream"),
     ))

@@ -1,7 +1,5 @@
 //! Pure: which names someone may have meant who wrote one that nobody has.
 
-use super::Tool;
-
 /// A name that is less like the asked one than this is no help.
 const LIKENESS_MIN: f64 = 0.5;
 /// How like a name is that holds the asked one.
@@ -14,31 +12,38 @@ const ASKED_LEN_MAX: usize = 64;
 /// chooses the name, so its cost is bounded.
 const CLOSE_LEN_MAX: usize = 64;
 
-/// The exposed names most like `asked`, or whose tools' own names are.
-pub(super) fn nearest<'a>(tools: &'a [Tool], asked: &str, count: usize) -> Vec<&'a str> {
+/// A name, as clients see it and as its owner knows it.
+type Pair<'a> = (&'a str, &'a str);
+
+/// The exposed names most like `asked`, or whose owners' names are.
+pub(super) fn nearest<'a>(
+    names: impl ExactSizeIterator<Item = Pair<'a>>,
+    asked: &str,
+    count: usize,
+) -> Vec<&'a str> {
     let asked: String = asked.chars().take(ASKED_LEN_MAX).flat_map(char::to_lowercase).collect();
     let letters = Letters::of(&asked);
-    let mut close: Vec<(usize, usize, &Tool)> = Vec::with_capacity(tools.len());
-    for (index, tool) in tools.iter().enumerate() {
-        let distance = if is_part(&asked, &tool.name) {
+    let mut close: Vec<(usize, usize, Pair<'a>)> = Vec::with_capacity(names.len());
+    for (index, pair) in names.enumerate() {
+        let (name, original) = pair;
+        let distance = if is_part(&asked, name) {
             0
         } else {
-            let own = letters.distance(&tool.original);
-            own.min(letters.distance(&tool.name))
+            letters.distance(original).min(letters.distance(name))
         };
-        close.push((distance, index, tool));
+        close.push((distance, index, pair));
     }
     close.sort_unstable_by_key(|(distance, index, _)| (*distance, *index));
     close.truncate(CLOSE_LEN_MAX);
-    let mut scored: Vec<(f64, usize, &Tool)> = Vec::with_capacity(close.len());
-    for (_, index, tool) in close {
-        let score = likeness(&asked, &tool.name).max(likeness(&asked, &tool.original));
+    let mut scored: Vec<(f64, usize, &'a str)> = Vec::with_capacity(close.len());
+    for (_, index, (name, original)) in close {
+        let score = likeness(&asked, name).max(likeness(&asked, original));
         if score >= LIKENESS_MIN {
-            scored.push((score, index, tool));
+            scored.push((score, index, name));
         }
     }
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    scored.into_iter().take(count).map(|(_, _, tool)| &*tool.name).collect()
+    scored.into_iter().take(count).map(|(_, _, name)| name).collect()
 }
 
 fn likeness(asked: &str, name: &str) -> f64 {

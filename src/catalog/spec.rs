@@ -50,21 +50,33 @@ impl OfferSpec {
 
 /// Tools of one upstream that are offered; what it lists beyond them is left out and reported.
 pub const TOOLS_LEN_MAX: usize = 1_000;
-/// Tools of one upstream that are looked at, those that a filter hides included.
+/// Prompts of one upstream that are offered.
+pub const PROMPTS_LEN_MAX: usize = 1_000;
+/// Resources of one upstream that are offered; some list every file they have.
+pub const RESOURCES_LEN_MAX: usize = 5_000;
+/// Resource templates of one upstream that are offered: an unlisted URI is held against all.
+pub const TEMPLATES_LEN_MAX: usize = 500;
+/// Entries of one list of an upstream that are looked at, tools that a filter hides included.
 pub const LISTED_LEN_MAX: usize = 10_000;
-/// Longest tool name of an upstream in bytes.
+/// Longest name of a tool or prompt of an upstream in bytes.
 pub const ORIGINAL_BYTES_MAX: usize = 1_024;
+/// Longest URI of a resource, and text of a template, in bytes; a longer URI is matched by none.
+pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// Variables of a template that is matched whole; one with more stands for all that begins alike.
+pub const TEMPLATE_VARIABLES_MAX: usize = 32;
+/// Upstreams that are named for one unlisted URI: each may be asked in turn.
+pub const CANDIDATES_MAX: usize = 8;
 /// Longest description in bytes; a longer one is shown, and reported.
 pub const DESCRIPTION_BYTES_MAX: usize = 8 * 1024;
 /// Largest schema of a tool in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 /// Deepest nesting of a schema.
 pub const SCHEMA_DEPTH_MAX: usize = 32;
-/// Largest definition of a tool in bytes, all its members together.
+/// Largest definition of anything listed in bytes, all its members together: icons may be in it.
 pub const DEFINITION_BYTES_MAX: usize = 256 * 1024;
 /// Deepest nesting of a definition: as deep as a request may be.
 pub const DEFINITION_DEPTH_MAX: usize = 64;
-/// Tools on one page of a list.
+/// Entries on one page of a list.
 pub const PAGE_LEN_MAX: usize = 1_000;
 /// Largest page of a list in bytes.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -1,17 +1,20 @@
 //! The try loop of one upstream: pick, admit, exchange, decide.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use arc_swap::ArcSwap;
 use metrics::Counter;
+use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::base::{Fault, Kind, Sent, UpstreamName, clock};
+use crate::proto::Abilities;
 use crate::upstream::replica::State;
-use crate::upstream::{Done, Frame, Replica, Request};
+use crate::upstream::{Done, Frame, Replica, Request, Told};
 
 use super::pick::{Candidate, pick};
 use super::retry::{Verdict, decide};
@@ -19,6 +22,12 @@ use super::spec::PoolSpec;
 
 /// A call waits so long for an upstream that is starting.
 pub const START_WAIT: Duration = Duration::from_secs(30);
+/// A call waits so long for its client to answer a question.
+pub const INPUT_WAIT: Duration = Duration::from_mins(10);
+
+/// Replicas for clients of some ability, in the order of the replicas for everybody beside which
+/// they stand; `None` where those serve all clients alike.
+type Able = Vec<Option<Arc<Replica>>>;
 
 /// An upstream's replicas and the rules over them.
 #[derive(Debug)]
@@ -27,10 +36,14 @@ pub struct Pool {
     pub upstream: UpstreamName,
     /// Its replicas, in the order of the configuration.
     pub replicas: Vec<Arc<Replica>>,
+    able: ArcSwap<HashMap<Abilities, Able>>,
+    /// Resources that somebody watches: what the replicas are asked to tell.
+    watched: watch::Sender<Arc<BTreeSet<String>>>,
     spec: PoolSpec,
     turn: AtomicUsize,
     inflight: AtomicUsize,
     stir: Arc<Notify>,
+    relisted: Mutex<Option<Instant>>,
     /// Calls that were refused at a bound.
     pub shed: Counter,
 }
@@ -45,29 +58,78 @@ pub struct Answered {
 }
 
 impl Pool {
-    /// A pool over replicas that their keepers bring up.
-    /// `stir` is what its replicas tell their changes to.
+    /// A pool over replicas that their keepers bring up. `stir` is what its replicas tell their
+    /// changes to, `watched` what they are asked to watch.
     pub fn new(
         upstream: UpstreamName,
         spec: PoolSpec,
         replicas: Vec<Arc<Replica>>,
+        watched: watch::Sender<Arc<BTreeSet<String>>>,
         stir: Arc<Notify>,
         shed: Counter,
     ) -> Self {
         let (turn, inflight) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { upstream, replicas, spec, turn, inflight, stir, shed }
+        let (able, relisted) = (ArcSwap::default(), Mutex::default());
+        Self { upstream, replicas, able, watched, spec, turn, inflight, stir, relisted, shed }
+    }
+
+    /// What its replicas are asked to watch.
+    pub fn watched(&self) -> &watch::Sender<Arc<BTreeSet<String>>> {
+        &self.watched
+    }
+
+    /// Replicas for clients of these abilities; `None` takes them away. Only the director calls
+    /// this.
+    pub fn set_able(&self, abilities: Abilities, able: Option<Vec<Option<Arc<Replica>>>>) {
+        let mut all = HashMap::clone(&self.able.load());
+        match able {
+            Some(able) => all.insert(abilities, able),
+            None => all.remove(&abilities),
+        };
+        self.able.store(Arc::new(all));
+    }
+
+    /// The replicas for clients of these abilities, by place.
+    pub fn able(&self, abilities: Abilities) -> Vec<Option<Arc<Replica>>> {
+        self.able.load().get(&abilities).cloned().unwrap_or_default()
+    }
+
+    /// Calls found its lists to be old: every replica lists at once, unless they did so within
+    /// `rest`. Answers whether they do.
+    pub fn relist(&self, rest: Duration) -> bool {
+        let now = clock::now();
+        {
+            let mut last = self.relisted.lock();
+            if last.is_some_and(|last| now.saturating_duration_since(last) < rest) {
+                return false;
+            }
+            *last = Some(now);
+        }
+        let able = self.able.load();
+        let beside = able.values().flatten().flatten();
+        self.replicas.iter().chain(beside).for_each(|replica| replica.relist());
+        true
+    }
+
+    /// The replicas for these abilities, the one for the client's own abilities in each place where
+    /// there is one that is up.
+    fn seats(&self, abilities: Abilities) -> Seats<'_> {
+        let able = (!abilities.is_empty()).then(|| self.able.load_full());
+        Seats { replicas: &self.replicas, able, abilities }
     }
 
     /// Waits while nothing is up and something is starting, up to [`START_WAIT`] and no longer than
-    /// a call may be silent: a call right after our start finds the catalog from before, and must
-    /// not fail for being early.
-    async fn starting(&self) {
+    /// a call may be silent: a call right after our start, or of the first client of its abilities,
+    /// must not fail for being early.
+    async fn starting(&self, seats: &Seats<'_>) {
         let longest = START_WAIT.min(self.spec.timeout).min(self.spec.timeout_max);
         let until = tokio::time::Instant::from_std(clock::now() + longest);
         loop {
             let stirred = self.stir.notified();
             let starting = |r: &Arc<Replica>| r.state() == State::Starting;
-            if self.is_up() || !self.replicas.iter().any(starting) {
+            let waits =
+                if self.is_up() { seats.any_new() } else { self.replicas.iter().any(starting) };
+            if !waits {
                 return;
             }
             if tokio::time::timeout_at(until, stirred).await.is_err() {
@@ -81,28 +143,29 @@ impl Pool {
         self.replicas.iter().any(|replica| replica.is_up())
     }
 
-    /// Sends a request to one of the replicas and waits for its answer. `note` gets what comes
+    /// Sends a request to one of the replicas and waits for its answer. `tell` gets what comes
     /// before it; once it was called the try is committed. Dropping the future cancels the request.
     pub async fn call(
         &self,
         request: &Request<'_>,
-        mut note: impl FnMut(Bytes) + Send,
+        mut tell: impl FnMut(Told) + Send,
     ) -> Result<Answered, Fault> {
         let _counted = self.enter()?;
         let deadline = clock::now() + self.spec.timeout_max;
-        if !self.is_up() {
-            self.starting().await;
+        let seats = self.seats(request.caller.abilities);
+        if !self.is_up() || seats.any_new() {
+            self.starting(&seats).await;
         }
         let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
         let mut committed = false;
         let mut last = None;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        while let Some(place) = self.pick(&tried, turn)
-            && let Some(replica) = self.replicas.get(place)
+        while let Some(place) = self.pick(&seats, &tried, turn)
+            && let Some(replica) = seats.get(place)
         {
-            let mut told = |bytes| {
+            let mut told = |what| {
                 committed = true;
-                note(bytes);
+                tell(what);
             };
             let fault = match self.attempt(replica, request, deadline, &mut told).await {
                 Ok(done) => {
@@ -114,7 +177,7 @@ impl Pool {
                 replica.doubt();
             }
             tried.push(place);
-            if decide(&fault, committed, self.left(&tried)) == Verdict::Surface {
+            if decide(&fault, committed, seats.left(&tried)) == Verdict::Surface {
                 return Err(fault);
             }
             replica.meters.failovers.increment(1);
@@ -134,20 +197,14 @@ impl Pool {
         Ok(counted)
     }
 
-    fn pick(&self, tried: &[usize], turn: usize) -> Option<usize> {
+    fn pick(&self, seats: &Seats<'_>, tried: &[usize], turn: usize) -> Option<usize> {
         let candidate = |(place, replica): (usize, &Arc<Replica>)| Candidate {
             eligible: replica.is_up() && !tried.contains(&place),
             has_room: replica.permits.available_permits() > 0,
         };
         let candidates: SmallVec<[Candidate; 8]> =
-            self.replicas.iter().enumerate().map(candidate).collect();
+            seats.iter().enumerate().map(candidate).collect();
         pick(self.spec.balance, &candidates, turn)
-    }
-
-    fn left(&self, tried: &[usize]) -> usize {
-        let fresh =
-            |(place, replica): &(usize, &Arc<Replica>)| replica.is_up() && !tried.contains(place);
-        self.replicas.iter().enumerate().filter(fresh).count()
     }
 
     /// One try at one replica.
@@ -156,7 +213,7 @@ impl Pool {
         replica: &Replica,
         request: &Request<'_>,
         deadline: Instant,
-        note: &mut (dyn FnMut(Bytes) + Send),
+        tell: &mut (dyn FnMut(Told) + Send),
     ) -> Result<Done, Fault> {
         let until =
             |limit: Duration| tokio::time::Instant::from_std((clock::now() + limit).min(deadline));
@@ -169,19 +226,31 @@ impl Pool {
             ));
         };
         let live = replica.live().ok_or_else(|| self.nobody())?;
+        live.log_at_least(request.caller.log_level).await;
         let mut flight = Flight::start(replica);
         let mut exchange = live.begin(request).map_err(|fault| {
             flight.end(false);
             self.named(&fault)
         })?;
+        // While its client thinks, the upstream is not slow, and the call's time stands still.
+        let patience = clock::now() + INPUT_WAIT;
+        let mut deadline = deadline;
         loop {
-            let frame =
-                match tokio::time::timeout_at(until(self.spec.timeout), exchange.next()).await {
-                    Ok(frame) => frame,
-                    Err(_) => Err(self.silence(deadline)),
-                };
+            let (began, thinking) = (clock::now(), exchange.awaits_client());
+            let last = if thinking { patience } else { deadline };
+            let limit = (began + self.spec.timeout).min(last);
+            let frame = tokio::time::timeout_at(limit.into(), exchange.next()).await;
+            if thinking {
+                deadline += clock::now() - began;
+            }
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(_) if thinking && clock::now() < patience => continue,
+                Err(_) => Err(self.silence(deadline)),
+            };
             match frame {
-                Ok(Frame::Note(bytes)) => note(bytes),
+                Ok(Frame::Note(bytes)) => tell(Told::Note(bytes)),
+                Ok(Frame::Ask(ask)) => tell(Told::Ask(ask)),
                 Ok(Frame::Alive) => {}
                 Ok(Frame::Done(done)) => {
                     flight.end(true);
@@ -224,6 +293,40 @@ impl Pool {
         };
         let wait = Some(Duration::from_secs(1));
         Fault::upstream(Kind::NoReplica, Sent::No, message).retry_after(wait)
+    }
+}
+
+/// The replicas as one client finds them.
+struct Seats<'a> {
+    replicas: &'a [Arc<Replica>],
+    able: Option<Arc<HashMap<Abilities, Able>>>,
+    abilities: Abilities,
+}
+
+impl Seats<'_> {
+    fn own(&self) -> &[Option<Arc<Replica>>] {
+        let able = self.able.as_ref().and_then(|able| able.get(&self.abilities));
+        able.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn get(&self, place: usize) -> Option<&Arc<Replica>> {
+        let own = self.own().get(place).and_then(Option::as_ref).filter(|own| own.is_up());
+        own.or_else(|| self.replicas.get(place))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<Replica>> {
+        (0..self.replicas.len()).filter_map(|place| self.get(place))
+    }
+
+    /// Whether one for the client's own abilities starts for the first time.
+    fn any_new(&self) -> bool {
+        self.own().iter().flatten().any(|own| own.is_new())
+    }
+
+    fn left(&self, tried: &[usize]) -> usize {
+        let fresh =
+            |(place, replica): &(usize, &Arc<Replica>)| replica.is_up() && !tried.contains(place);
+        self.iter().enumerate().filter(fresh).count()
     }
 }
 

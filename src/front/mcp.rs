@@ -25,18 +25,21 @@ use crate::proto::envelope::{Envelope, Shape, Why, split};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, PARSE, result_message};
 use crate::proto::frame::sse_event;
 use crate::proto::ladder::{self, Head, Header};
-use crate::proto::scan::{ScanError, member};
-use crate::proto::{Era, Method, era, legacy};
+use crate::proto::level::LEVELS;
+use crate::proto::scan::{ScanError, member, unquote};
+use crate::proto::{Abilities, Era, Level, Method, Version, batch, era, legacy};
 use crate::telemetry::Meters;
-use crate::upstream::Caller;
 use crate::upstream::http::{MCP_METHOD, MCP_NAME, PROTOCOL_VERSION, SESSION_ID};
+use crate::upstream::{Caller, Told};
 
+use super::asks::{Asks, CallAsks};
+use super::batch::{Part, all};
 use super::body::{Answer, Counted, Events, Stream};
 use super::negotiate::{accepts, is_json};
 use super::notes::Notes;
 use super::session::{Entered, Session, Sessions};
 use super::spec::LimitSpec;
-use super::subscribe::{Listening, Standing, Wanted};
+use super::subscribe::{Listening, Standing, Subscription, Tidings};
 
 /// A call that was silent for so long is answered as a stream, so that nobody on the way gives up.
 const QUIET_MAX: Duration = Duration::from_secs(10);
@@ -113,6 +116,9 @@ impl Mcp {
             return Err(overloaded(None, "the gateway is at its bound of calls in flight"));
         };
         let body = self.read(body).await?;
+        if batch::is_batch(&body) {
+            return self.batch(&body, &parts.headers, counted).await;
+        }
         let shape = match split(&body) {
             Ok(shape) => shape,
             Err(error) => {
@@ -120,7 +126,7 @@ impl Mcp {
                 return Err(refuse(400, id, &malformed(&error.why)));
             }
         };
-        let message = Message { body, shape, headers: parts.headers, _counted: counted };
+        let message = Message { body, shape, headers: parts.headers, _counted: Some(counted) };
         let head = head(&message.headers);
         match ladder::era(&message.body, &message.shape, Some(&head)) {
             Err(refusal) => Err(message.refuse(refusal.status, &refusal.error)),
@@ -177,11 +183,13 @@ impl Mcp {
 
     fn listen(&self, message: &Message) -> Outcome {
         let params = message.shape.params.map_or(b"{}".as_slice(), |span| span.of(&message.body));
-        let wanted = Wanted::read(message.id().unwrap_or(b"null"), params)
+        let gateway = &self.shared.gateway;
+        let tidings = Tidings::new(gateway);
+        let subscription = Subscription::open(message.id().unwrap_or(b"null"), params, gateway)
             .map_err(|error| message.refuse(400, &error))?;
         let counted = self.stream(message.id())?;
         let stop = self.shared.tasks.stop_token().clone();
-        let events = Listening::new(wanted, self.shared.gateway.changes(), stop);
+        let events = Listening::new(subscription, tidings, stop);
         Ok(stream(Stream::new(events, Some(counted))))
     }
 
@@ -191,21 +199,23 @@ impl Mcp {
         }
         let session = self.session(&message.headers, message.id()).map_err(|refused| *refused)?;
         match message.shape.shape {
-            Shape::Response => Ok(accepted()),
+            Shape::Response => {
+                session.asks.answered(&message.body, message.shape.id);
+                Ok(accepted())
+            }
             Shape::Notification => {
                 notified(&session, &message.body, &message.shape);
                 Ok(accepted())
             }
             Shape::Request => {
-                if message.shape.method == Method::SetLevel {
-                    let set = set_level(&session, &message.body, &message.shape);
-                    if let Err(error) = set {
-                        return self.counted(&message, Err(message.refuse(200, &error)));
-                    }
+                let said = say(&session, &self.shared.gateway, &message.body, &message.shape);
+                if let Err(error) = said {
+                    return self.counted(&message, Err(message.refuse(200, &error)));
                 }
                 let entered =
                     session.enter(Bytes::copy_from_slice(message.id().unwrap_or_default()));
-                Ok(self.run(message, session.caller(), Some(entered)).await)
+                let asks = Arc::clone(&session.asks);
+                Ok(self.run(message, session.caller(), Some((entered, asks))).await)
             }
         }
     }
@@ -215,7 +225,7 @@ impl Mcp {
         let hello = legacy::read_initialize(params)
             .map_err(|text| message.refuse(400, &ErrorBody::new(INVALID_PARAMS, text)))?;
         let result = self.shared.gateway.snapshot().initialize(hello.version);
-        let Ok(id) = self.shared.sessions.open(Session::new(&hello)) else {
+        let Ok(id) = self.shared.sessions.open(Session::new(&hello, &self.shared.gateway)) else {
             self.shared.shed.increment(1);
             return Err(overloaded(message.id(), "the gateway is at its bound of sessions"));
         };
@@ -247,34 +257,128 @@ impl Mcp {
         &self,
         message: Message,
         caller: Arc<Caller>,
-        entered: Option<Entered>,
+        session: Option<(Entered, Arc<Asks>)>,
     ) -> Response<Answer> {
         let notes = Notes::default();
         let legacy = caller.era == Era::Legacy;
-        let call = {
-            let (gateway, notes) = (self.shared.gateway.clone(), notes.clone());
-            async move {
-                let headers = (!legacy).then_some(&message.headers);
-                let call =
-                    Call { body: &message.body, shape: &message.shape, caller: &caller, headers };
-                let reply = gateway.call(call, |note| notes.push(note));
-                match &entered {
-                    None => Some(reply.await),
-                    Some(entered) => tokio::select! {
-                        reply = reply => Some(reply),
-                        () = entered.cancelled() => None,
-                    },
-                }
-            }
-        };
+        let call = Box::pin(self.call(message, caller, session, notes.clone()));
+        self.answer(call, legacy, notes).await
+    }
+
+    /// Answers in the form that a call turns out to need.
+    async fn answer(&self, call: CallFuture, legacy: bool, notes: Notes) -> Response<Answer> {
         // A legacy client that hangs up has not cancelled (2025-11-25, transports).
         let left_behind = legacy.then(|| self.shared.tasks.clone());
-        let mut running = Running { call: Some(Box::pin(call)), left_behind, notes };
+        let mut running = Running { call: Some(call), left_behind, notes };
         match running.first().await {
             First::Reply(Some(reply)) => document(reply.status, reply.message),
             First::Reply(None) => stream(Stream::new(Nothing, None)),
             First::Streams => stream(Stream::new(running, None)),
         }
+    }
+
+    /// A call, from its message to its reply; `None` if its client cancels it.
+    fn call(
+        &self,
+        message: Message,
+        caller: Arc<Caller>,
+        session: Option<(Entered, Arc<Asks>)>,
+        notes: Notes,
+    ) -> impl Future<Output = Option<Reply>> + Send + use<> {
+        let gateway = self.shared.gateway.clone();
+        async move {
+            let headers = (caller.era == Era::Modern).then_some(&message.headers);
+            let call =
+                Call { body: &message.body, shape: &message.shape, caller: &caller, headers };
+            let Some((entered, asks)) = session else {
+                // Nobody is asked in the middle of a modern call: a question drops, and is refused.
+                let reply = gateway.call(call, |told| {
+                    if let Told::Note(note) = told {
+                        notes.push(note);
+                    }
+                });
+                return Some(reply.await);
+            };
+            let mut asks = CallAsks::new(asks, notes.clone());
+            let reply = tokio::select! {
+                reply = gateway.call(call, |told| match told {
+                    Told::Note(note) => notes.push(note),
+                    Told::Ask(ask) => asks.put(ask),
+                }) => Some(reply),
+                () = entered.cancelled() => None,
+            };
+            asks.take_back();
+            reply
+        }
+    }
+
+    // === batches: 2025-03-26 only ===
+
+    async fn batch(&self, body: &Bytes, headers: &HeaderMap, counted: Counted) -> Outcome {
+        let refused = |text: String| refuse(400, None, &ErrorBody::new(INVALID_REQUEST, text));
+        let spans = batch::split(body).map_err(|error| match error {
+            batch::BatchError::Scan(error) => refuse(400, None, &malformed(&Why::Scan(error))),
+            other => refused(other.to_string()),
+        })?;
+        legacy_only(headers).map_err(|_modern| refused(Why::Batch.to_string()))?;
+        let session = self.session(headers, None).map_err(|refused| *refused)?;
+        if session.version != Version::V2025_03_26 {
+            return Err(refused(Why::Batch.to_string()));
+        }
+        let notes = Notes::default();
+        let parts: Vec<Part> = spans
+            .iter()
+            .filter_map(|span| {
+                let body = body.slice(span.start..span.end);
+                self.part(body, headers, &session, &notes)
+            })
+            .collect();
+        if parts.is_empty() {
+            return Ok(accepted());
+        }
+        let together = Box::pin(async move {
+            let _counted = counted;
+            all(parts).await
+        });
+        Ok(self.answer(together, true, notes).await)
+    }
+
+    /// One message of a batch; `None` where no answer is due.
+    fn part(
+        &self,
+        body: Bytes,
+        headers: &HeaderMap,
+        session: &Arc<Session>,
+        notes: &Notes,
+    ) -> Option<Part> {
+        let told = |id: Option<&[u8]>, error: &ErrorBody| -> Option<Part> {
+            let reply = Reply::ok(error.message(id));
+            Some(Box::pin(std::future::ready(Some(reply))))
+        };
+        let shape = match split(&body) {
+            Ok(shape) => shape,
+            Err(error) => return told(error.id.map(|span| span.of(&body)), &malformed(&error.why)),
+        };
+        let id = shape.id.map(|span| span.of(&body));
+        if shape.keys.version.is_some() || shape.method == Method::Initialize {
+            let text = "this message cannot be part of a batch";
+            return told(id, &ErrorBody::new(INVALID_REQUEST, text));
+        }
+        match shape.shape {
+            Shape::Response => session.asks.answered(&body, shape.id),
+            Shape::Notification => notified(session, &body, &shape),
+            Shape::Request => {
+                if let Err(error) = say(session, &self.shared.gateway, &body, &shape) {
+                    return told(id, &error);
+                }
+                let entered = session.enter(Bytes::copy_from_slice(id.unwrap_or_default()));
+                let message = Message { body, shape, headers: headers.clone(), _counted: None };
+                let asks = Some((entered, Arc::clone(&session.asks)));
+                let call = self.call(message, session.caller(), asks, notes.clone());
+                return Some(Box::pin(call));
+            }
+        }
+        None
     }
 
     // === GET, DELETE: legacy only ===
@@ -288,7 +392,7 @@ impl Mcp {
         let session = self.session(headers, None).map_err(|refused| *refused)?;
         let counted = self.stream(None)?;
         let stop = self.shared.tasks.stop_token().clone();
-        let events = Standing::new(session, self.shared.gateway.changes(), stop);
+        let events = Standing::new(session, Tidings::new(&self.shared.gateway), stop);
         Ok(stream(Stream::new(events, Some(counted))))
     }
 
@@ -315,7 +419,7 @@ struct Message {
     body: Bytes,
     shape: Envelope,
     headers: HeaderMap,
-    _counted: Counted,
+    _counted: Option<Counted>,
 }
 
 impl Message {
@@ -337,7 +441,8 @@ pub(super) fn modern_caller(body: &Bytes, shape: &Envelope) -> Caller {
         era: Era::Modern,
         capabilities: slice(shape.keys.capabilities).unwrap_or(Bytes::from_static(b"{}")),
         info: slice(shape.keys.client_info),
-        log_level: slice(shape.keys.log_level),
+        log_level: shape.keys.log_level.and_then(|m| Level::read(m.value.of(body))),
+        abilities: Abilities::NONE,
     }
 }
 
@@ -351,22 +456,36 @@ pub(super) fn notified(session: &Session, body: &[u8], shape: &Envelope) {
     }
 }
 
-/// `logging/setLevel`: remembered for the calls to come.
-pub(super) fn set_level(session: &Session, body: &[u8], shape: &Envelope) -> Result<(), ErrorBody> {
-    const LEVELS: [&str; 8] =
-        ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
-    let level = shape.params.and_then(|span| member(span.of(body), "level"));
-    let text = level.and_then(crate::proto::scan::unquote);
-    match (level, text) {
-        (Some(raw), Some(text)) if LEVELS.contains(&text.as_ref()) => {
-            session.set_log_level(Bytes::copy_from_slice(raw));
-            Ok(())
+/// What a session remembers of a request besides answering it: the level of its log messages, the
+/// resources that it watches.
+pub(super) fn say(
+    session: &Session,
+    gateway: &Gateway,
+    body: &[u8],
+    shape: &Envelope,
+) -> Result<(), ErrorBody> {
+    let bad = |text: String| ErrorBody::new(INVALID_PARAMS, text);
+    match shape.method {
+        Method::SetLevel => {
+            let level = shape.params.and_then(|span| member(span.of(body), "level"));
+            let level = level.and_then(Level::read).ok_or_else(|| {
+                let all = LEVELS.map(Level::as_str).join(", ");
+                bad(format!("params.level must be one of {all}"))
+            })?;
+            session.set_log_level(level);
         }
-        _ => Err(ErrorBody::new(
-            INVALID_PARAMS,
-            format!("params.level must be one of {}", LEVELS.join(", ")),
-        )),
+        Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+            let uri = shape.uri.and_then(|span| unquote(span.of(body)));
+            let uri = uri.ok_or_else(|| bad("params.uri must be a string".to_owned()))?;
+            if shape.method == Method::ResourcesSubscribe {
+                session.watch(gateway, &uri)?;
+            } else {
+                session.unwatch(&uri);
+            }
+        }
+        _ => {}
     }
+    Ok(())
 }
 
 /// What a message that cannot be read is answered with.

@@ -1,5 +1,7 @@
 //! Who talks to us: the HTTP front and the stdio front. Both make the same calls.
 
+pub mod asks;
+pub mod batch;
 pub mod body;
 pub mod conn;
 pub mod guard;

@@ -1,6 +1,7 @@
 //! Legacy sessions over HTTP (2025-11-25, transports, "Session Management"). A session is what a
 //! client said once in `initialize`; it has no task of its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,10 +13,15 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{clock, rng};
+use crate::gateway::{Counts, Demand, Gateway, Watching};
+use crate::proto::error::{ErrorBody, INVALID_PARAMS};
 use crate::proto::legacy::Hello;
-use crate::proto::{Era, Version, id};
+use crate::proto::listen::URIS_MAX;
+use crate::proto::{Abilities, Era, Level, Lists, Version, id};
 use crate::upstream::Caller;
+use crate::upstream::report::Updated;
 
+use super::asks::Asks;
 use super::subscribe::Turn;
 
 /// What a legacy client said once.
@@ -29,6 +35,14 @@ pub struct Session {
     pub ended: CancellationToken,
     /// Calls that can be cancelled by a notification: the client's raw id and how.
     calls: Arc<Mutex<Vec<(Bytes, CancellationToken)>>>,
+    /// Questions it has been asked.
+    pub asks: Arc<Asks>,
+    /// Keeps what upstreams offer to clients of its abilities.
+    _demand: Option<Demand>,
+    /// Resources it watches.
+    watching: Mutex<HashMap<String, Watching>>,
+    /// How often its lists had changed when it was last told.
+    told: Mutex<Counts>,
     /// Which of its streams delivers.
     pub turn: Turn,
     /// Streams that are open on it.
@@ -41,16 +55,19 @@ const CALLS_MAX: usize = 1_024;
 
 impl Session {
     /// A session of a client that said hello.
-    pub fn new(hello: &Hello) -> Self {
+    pub fn new(hello: &Hello, gateway: &Gateway) -> Self {
         let raw =
             |value: &serde_json::value::RawValue| Bytes::copy_from_slice(value.get().as_bytes());
+        let abilities = Abilities::read(hello.capabilities.get().as_bytes());
         let caller = Caller {
             era: Era::Legacy,
             capabilities: raw(&hello.capabilities),
             info: hello.client_info.as_deref().map(raw),
             log_level: None,
+            abilities,
         };
-        Self::of(hello.version, caller)
+        let told = gateway.changes().borrow().of(abilities);
+        Self::of(hello.version, caller, gateway.demand(abilities), told)
     }
 
     /// Stands in for a session of a client that has not said hello: it declared nothing.
@@ -60,16 +77,21 @@ impl Session {
             capabilities: Bytes::from_static(b"{}"),
             info: None,
             log_level: None,
+            abilities: Abilities::NONE,
         };
-        Self::of(Version::LEGACY_NEWEST, caller)
+        Self::of(Version::LEGACY_NEWEST, caller, None, Counts::default())
     }
 
-    fn of(version: Version, caller: Caller) -> Self {
+    fn of(version: Version, caller: Caller, demand: Option<Demand>, told: Counts) -> Self {
         Self {
             version,
             caller: Mutex::new(Arc::new(caller)),
             ended: CancellationToken::new(),
             calls: Arc::default(),
+            asks: Arc::default(),
+            _demand: demand,
+            watching: Mutex::default(),
+            told: Mutex::new(told),
             turn: Turn::default(),
             streams: AtomicUsize::new(0),
             used_ms: AtomicU64::new(0),
@@ -80,6 +102,7 @@ impl Session {
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
         self.calls = Arc::clone(&before.calls);
+        self.asks = Arc::clone(&before.asks);
         self
     }
 
@@ -89,9 +112,49 @@ impl Session {
     }
 
     /// The client set the least severe log message it wants.
-    pub fn set_log_level(&self, level: Bytes) {
+    pub fn set_log_level(&self, level: Level) {
         let mut caller = self.caller.lock();
         *caller = Arc::new(Caller { log_level: Some(level), ..Caller::clone(&caller) });
+    }
+
+    /// The client watches a resource from now on.
+    pub fn watch(&self, gateway: &Gateway, uri: &str) -> Result<(), ErrorBody> {
+        let mut watching = self.watching.lock();
+        if watching.contains_key(uri) {
+            return Ok(());
+        }
+        if watching.len() >= URIS_MAX {
+            let text = format!("a session may watch {URIS_MAX} resources");
+            return Err(ErrorBody::new(INVALID_PARAMS, text));
+        }
+        let abilities = self.caller().abilities;
+        watching.insert(uri.to_owned(), gateway.watch(abilities, uri)?);
+        Ok(())
+    }
+
+    /// The client watches a resource no more. One that it never watched is no mistake.
+    pub fn unwatch(&self, uri: &str) {
+        let gone = self.watching.lock().remove(uri);
+        drop(gone);
+    }
+
+    /// Whether the client watches what was updated.
+    pub fn watches(&self, updated: &Updated) -> bool {
+        let watching = self.watching.lock();
+        watching.get(&updated.uri).is_some_and(|own| own.upstream == updated.upstream)
+    }
+
+    /// Everything the client watches.
+    pub fn watched(&self) -> Vec<String> {
+        self.watching.lock().keys().cloned().collect()
+    }
+
+    /// The lists that have changed since the client was last told, which it is now.
+    pub fn untold(&self, now: Counts) -> Lists {
+        let mut told = self.told.lock();
+        let lists = now.since(*told);
+        *told = now;
+        lists
     }
 
     /// Enters a call that the client may cancel. It leaves when the guard is dropped.
@@ -234,10 +297,9 @@ mod tests {
     }
 
     fn session() -> Session {
-        Session::new(
-            &read_initialize(Some(br#"{"protocolVersion":"2025-06-18","capabilities":{}}"#))
-                .unwrap(),
-        )
+        let hello = br#"{"protocolVersion":"2025-06-18","capabilities":{}}"#;
+        let gateway = Gateway::bare(&Meters::new());
+        Session::new(&read_initialize(Some(hello)).unwrap(), &gateway)
     }
 
     #[test]

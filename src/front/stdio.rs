@@ -13,18 +13,20 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::base::{Fault, Kind, Sent, Tasks};
-use crate::gateway::{Call, Gateway, answer};
-use crate::proto::envelope::{Envelope, Shape, split};
-use crate::proto::error::{ErrorBody, INVALID_PARAMS, result_message};
+use crate::gateway::{Call, Gateway, Reply, answer};
+use crate::proto::envelope::{Envelope, Shape, Why, split};
+use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, result_message};
 use crate::proto::frame::{LineFramer, line};
-use crate::proto::{Era, Method, ladder, legacy, modern};
-use crate::upstream::Caller;
+use crate::proto::{Era, Method, Version, batch, ladder, legacy};
+use crate::upstream::{Caller, Told};
 
-use super::mcp::{malformed, modern_caller, notified, set_level};
-use super::notes::Notes;
+use super::asks::CallAsks;
+use super::batch::{Part, all};
+use super::mcp::{malformed, modern_caller, notified, say};
+use super::notes::{Notes, Waiting};
 use super::session::Session;
 use super::spec::LimitSpec;
-use super::subscribe::{Wanted, next_change};
+use super::subscribe::{Subscription, Tidings, session_messages};
 
 /// Messages that wait to be written.
 const QUEUE_MAX: usize = 256;
@@ -110,6 +112,9 @@ impl Pipe {
     }
 
     async fn message(self: &Arc<Self>, body: Bytes) {
+        if batch::is_batch(&body) {
+            return self.batch(&body).await;
+        }
         let shape = match split(&body) {
             Ok(shape) => shape,
             Err(error) => {
@@ -123,7 +128,7 @@ impl Pipe {
         });
         match (judged, shape.shape) {
             (Err(refusal), _) => self.say(refusal.error.message(id(&body, &shape))).await,
-            (_, Shape::Response) => {}
+            (_, Shape::Response) => self.current().asks.answered(&body, shape.id),
             (_, Shape::Notification) => notified(&self.current(), &body, &shape),
             (Ok(Era::Legacy), Shape::Request) => self.legacy(body, shape).await,
             (Ok(Era::Modern), Shape::Request) => {
@@ -138,10 +143,8 @@ impl Pipe {
             return self.initialize(&body, &shape).await;
         }
         let session = self.current();
-        if shape.method == Method::SetLevel
-            && let Err(error) = set_level(&session, &body, &shape)
-        {
-            self.gateway.answered(Method::SetLevel, false);
+        if let Err(error) = say(&session, &self.gateway, &body, &shape) {
+            self.gateway.answered(shape.method, false);
             return self.say(error.message(id(&body, &shape))).await;
         }
         self.start(body, shape, session.caller()).await;
@@ -159,7 +162,7 @@ impl Pipe {
         };
         let result = self.gateway.snapshot().initialize(hello.version);
         self.gateway.answered(Method::Initialize, true);
-        let session = Session::new(&hello).after(&self.current());
+        let session = Session::new(&hello, &self.gateway).after(&self.current());
         let first = self.session.lock().replace(Arc::new(session)).is_none();
         self.say(result_message(id(body, shape).unwrap_or(b"null"), &result)).await;
         if first {
@@ -168,21 +171,95 @@ impl Pipe {
         }
     }
 
-    /// Tells a legacy client that the tools changed.
+    /// Tells a legacy client what changes.
     async fn tell_changes(&self) {
-        let mut changes = self.gateway.changes();
-        while let Some(next) = next_change(changes, self.watchers.stop_token().clone()).await {
-            changes = next;
-            self.say(modern::tools_changed(None)).await;
+        let mut tidings = Tidings::new(&self.gateway);
+        loop {
+            tokio::select! {
+                news = tidings.next() => {
+                    for message in session_messages(&self.current(), &news) {
+                        self.say(message).await;
+                    }
+                }
+                () = self.watchers.stop_token().cancelled() => return,
+            }
         }
+    }
+
+    /// The messages of a batch, answered together.
+    async fn batch(self: &Arc<Self>, body: &Bytes) {
+        let refused = |text: String| ErrorBody::new(INVALID_REQUEST, text).message(None);
+        let spans = match batch::split(body) {
+            Ok(spans) => spans,
+            Err(batch::BatchError::Scan(error)) => {
+                return self.say(malformed(&Why::Scan(error)).message(None)).await;
+            }
+            Err(other) => return self.say(refused(other.to_string())).await,
+        };
+        let session = self.current();
+        if session.version != Version::V2025_03_26 {
+            return self.say(refused(Why::Batch.to_string())).await;
+        }
+        let parts: Vec<Part> = spans
+            .iter()
+            .filter_map(|span| self.part(body.slice(span.start..span.end), &session))
+            .collect();
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            return self.say(answer::error(&full(), None).message(None)).await;
+        };
+        let pipe = Arc::clone(self);
+        self.calls.spawn(async move {
+            tokio::select! {
+                reply = all(parts) => {
+                    if let Some(reply) = reply {
+                        pipe.say(reply.message).await;
+                    }
+                }
+                () = pipe.calls.stop_token().cancelled() => {}
+            }
+            drop(permit);
+        });
+    }
+
+    /// One message of a batch; `None` where no answer is due.
+    fn part(self: &Arc<Self>, body: Bytes, session: &Arc<Session>) -> Option<Part> {
+        let told = |id: Option<&[u8]>, error: &ErrorBody| -> Option<Part> {
+            let reply = Reply::ok(error.message(id));
+            Some(Box::pin(std::future::ready(Some(reply))))
+        };
+        let shape = match split(&body) {
+            Ok(shape) => shape,
+            Err(error) => return told(error.id.map(|span| span.of(&body)), &malformed(&error.why)),
+        };
+        if shape.keys.version.is_some() || shape.method == Method::Initialize {
+            let text = "this message cannot be part of a batch";
+            return told(id(&body, &shape), &ErrorBody::new(INVALID_REQUEST, text));
+        }
+        match shape.shape {
+            Shape::Response => session.asks.answered(&body, shape.id),
+            Shape::Notification => notified(session, &body, &shape),
+            Shape::Request => {
+                if let Err(error) = say(session, &self.gateway, &body, &shape) {
+                    return told(id(&body, &shape), &error);
+                }
+                let entered =
+                    session.enter(Bytes::copy_from_slice(id(&body, &shape).unwrap_or_default()));
+                let (pipe, caller) = (Arc::clone(self), session.caller());
+                return Some(Box::pin(async move {
+                    tokio::select! {
+                        reply = pipe.reply(&body, &shape, &caller) => Some(reply),
+                        () = entered.cancelled() => None,
+                    }
+                }));
+            }
+        }
+        None
     }
 
     /// Starts a call as a task of its own: one slow tool does not hold up the next message.
     async fn start(self: &Arc<Self>, body: Bytes, shape: Envelope, caller: Arc<Caller>) {
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
-            let text = format!("{INFLIGHT_MAX} calls are in flight already");
-            let fault = Fault::gateway(Kind::Overloaded, text);
-            return self.say(answer::error(&fault, None).message(id(&body, &shape))).await;
+            return self.say(answer::error(&full(), None).message(id(&body, &shape))).await;
         };
         let entered =
             self.current().enter(Bytes::copy_from_slice(id(&body, &shape).unwrap_or_default()));
@@ -213,42 +290,74 @@ impl Pipe {
     }
 
     async fn call(&self, body: &Bytes, shape: &Envelope, caller: &Caller) {
-        let notes = Notes::default();
-        let call = Call { body, shape, caller, headers: None };
-        let mut running = pin!(self.gateway.call(call, |note| notes.push(note)));
-        let reply = poll_fn(|context| {
-            let reply = running.as_mut().poll(context);
-            while let Some(note) = notes.pop() {
-                // A client that does not read loses progress first, and never a result.
-                drop(self.lines.try_send(line(&note)));
-            }
-            match reply {
-                Poll::Ready(reply) => Poll::Ready(reply),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await;
+        let reply = self.reply(body, shape, caller).await;
         self.say(reply.message).await;
+    }
+
+    /// A call, from its message to its reply. What its client is told before goes out at once.
+    async fn reply(&self, body: &Bytes, shape: &Envelope, caller: &Caller) -> Reply {
+        let notes = Notes::default();
+        let mut asks = CallAsks::new(Arc::clone(&self.current().asks), notes.clone());
+        let reply = {
+            let call = Call { body, shape, caller, headers: None };
+            let mut running = pin!(self.gateway.call(call, |told| match told {
+                Told::Note(note) => notes.push(note),
+                Told::Ask(ask) => asks.put(ask),
+            }));
+            loop {
+                let step = poll_fn(|context| {
+                    let reply = running.as_mut().poll(context);
+                    match (self.pass_on(&notes), reply) {
+                        (_, Poll::Ready(reply)) => Poll::Ready(Step::Reply(reply)),
+                        (Some(question), Poll::Pending) => Poll::Ready(Step::Question(question)),
+                        (None, Poll::Pending) => Poll::Pending,
+                    }
+                });
+                match step.await {
+                    Step::Reply(reply) => break reply,
+                    Step::Question(question) => self.say(question).await,
+                }
+            }
+        };
+        asks.take_back();
+        self.pass_on(&notes);
+        reply
+    }
+
+    /// Queues notes, up to the first question. A client that does not read loses notes first, and
+    /// never a question.
+    fn pass_on(&self, notes: &Notes) -> Option<Bytes> {
+        while let Some(told) = notes.next() {
+            match told {
+                Waiting::Note(note) => drop(self.lines.try_send(line(&note))),
+                Waiting::Question(question) => return Some(question),
+            }
+        }
+        None
     }
 
     /// A modern subscription: acknowledged first, ended with a result when we stop.
     async fn listen(&self, body: &Bytes, shape: &Envelope) {
         let params = shape.params.map_or(b"{}".as_slice(), |span| span.of(body));
-        let wanted = Wanted::read(id(body, shape).unwrap_or(b"null"), params);
-        self.gateway.answered(Method::Listen, wanted.is_ok());
-        let wanted = match wanted {
-            Ok(wanted) => wanted,
+        let mut tidings = Tidings::new(&self.gateway);
+        let opened = Subscription::open(id(body, shape).unwrap_or(b"null"), params, &self.gateway);
+        self.gateway.answered(Method::Listen, opened.is_ok());
+        let mut subscription = match opened {
+            Ok(subscription) => subscription,
             Err(error) => return self.say(error.message(id(body, shape))).await,
         };
-        self.say(wanted.acknowledged()).await;
-        let mut changes = self.gateway.changes();
-        while let Some(next) = next_change(changes, self.watchers.stop_token().clone()).await {
-            changes = next;
-            if wanted.tools {
-                self.say(wanted.changed()).await;
+        self.say(subscription.acknowledged()).await;
+        loop {
+            tokio::select! {
+                news = tidings.next() => {
+                    for message in subscription.messages(&news) {
+                        self.say(message).await;
+                    }
+                }
+                () = self.watchers.stop_token().cancelled() => break,
             }
         }
-        self.say(wanted.ended()).await;
+        self.say(subscription.ended()).await;
     }
 
     fn current(&self) -> Arc<Session> {
@@ -260,6 +369,16 @@ impl Pipe {
         // A writer that is gone means that the client is.
         drop(self.lines.send(line(message.as_ref())).await);
     }
+}
+
+/// How a call goes on.
+enum Step {
+    Reply(Reply),
+    Question(Bytes),
+}
+
+fn full() -> Fault {
+    Fault::gateway(Kind::Overloaded, format!("{INFLIGHT_MAX} calls are in flight already"))
 }
 
 fn id<'b>(body: &'b [u8], shape: &Envelope) -> Option<&'b [u8]> {

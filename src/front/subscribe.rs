@@ -1,138 +1,192 @@
-//! Streams on which clients learn that the list of tools changed: the legacy GET stream and the
-//! modern `subscriptions/listen` (2026-07-28, basic/patterns/subscriptions).
+//! Streams on which clients learn what changed: the legacy GET stream and the modern
+//! `subscriptions/listen` (2026-07-28, basic/patterns/subscriptions).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 
-use crate::proto::error::{ErrorBody, INVALID_PARAMS, result_message};
+use crate::gateway::{Changes, Counts, Gateway, Watching};
+use crate::proto::error::{ErrorBody, INVALID_PARAMS};
 use crate::proto::frame::sse_event;
-use crate::proto::scan::member;
-use crate::proto::{meta, modern};
+use crate::proto::listen::{self, Filter, ID_BYTES_MAX};
+use crate::proto::{Abilities, Lists};
+use crate::upstream::report::Updated;
 
 use super::body::Events;
 use super::session::Session;
 
-/// Longest id of a subscription in bytes: it is kept, and sent with every change.
-const ID_BYTES_MAX: usize = 1_024;
-/// Changes within this time are told once.
+/// Changes of lists within this time are told once.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
-/// What a `subscriptions/listen` asks for, as far as the gateway can tell it.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// The raw id of the request, which names the subscription.
-    pub id: Bytes,
-    /// Changes of the tool list.
-    pub tools: bool,
+/// What happened.
+#[derive(Debug)]
+pub enum News {
+    /// Lists may have changed: so often each.
+    Lists(Arc<Changes>),
+    /// A resource changed.
+    Updated(Updated),
+    /// Changes of resources came faster than they were taken: any may have changed.
+    Lost,
 }
 
-impl Wanted {
-    /// Reads the params of a listen request.
-    pub fn read(id: &[u8], params: &[u8]) -> Result<Self, ErrorBody> {
+/// Where news comes from.
+#[derive(Debug)]
+pub struct Tidings {
+    changes: watch::Receiver<Arc<Changes>>,
+    updates: broadcast::Receiver<Updated>,
+}
+
+impl Tidings {
+    /// The news of a gateway from now on.
+    pub fn new(gateway: &Gateway) -> Self {
+        Self { changes: gateway.changes(), updates: gateway.updates() }
+    }
+
+    /// Resolves with the next piece of news; never, if there can be none any more.
+    pub async fn next(&mut self) -> News {
+        tokio::select! {
+            changed = self.changes.changed() => {
+                if changed.is_err() {
+                    return std::future::pending().await;
+                }
+                tokio::time::sleep(DEBOUNCE).await;
+                News::Lists(Arc::clone(&self.changes.borrow_and_update()))
+            }
+            update = self.updates.recv() => match update {
+                Ok(updated) => News::Updated(updated),
+                Err(broadcast::error::RecvError::Lagged(_)) => News::Lost,
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Resolves with the next piece of news, or with nothing when one of the tokens is cancelled.
+    async fn before(mut self, ends: [CancellationToken; 2]) -> Option<(Self, News)> {
+        let [one, other] = ends;
+        tokio::select! {
+            news = self.next() => Some((self, news)),
+            () = one.cancelled() => None,
+            () = other.cancelled() => None,
+        }
+    }
+}
+
+/// A modern subscription: what of the client's wish is honoured.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The raw id of the request, which names it.
+    id: Bytes,
+    lists: Lists,
+    told: Counts,
+    watching: Vec<Watching>,
+}
+
+impl Subscription {
+    /// Reads the params of a listen request. What cannot be told is not honoured: the
+    /// acknowledgement says so.
+    pub fn open(id: &[u8], params: &[u8], gateway: &Gateway) -> Result<Self, ErrorBody> {
         if id.len() > ID_BYTES_MAX {
             let text = format!("the id of a subscription may have {ID_BYTES_MAX} bytes");
             return Err(ErrorBody::new(INVALID_PARAMS, text));
         }
-        let wanted = member(params, "notifications").filter(|raw| raw.first() == Some(&b'{'));
-        let Some(wanted) = wanted else {
-            return Err(ErrorBody::new(INVALID_PARAMS, "params.notifications must be an object"));
-        };
-        let tools = member(wanted, "toolsListChanged") == Some(b"true");
-        Ok(Self { id: Bytes::copy_from_slice(id), tools })
+        let Filter { lists, uris } = Filter::read(params)?;
+        let watch = |uri: String| gateway.watch(Abilities::NONE, &uri).ok();
+        let watching = uris.into_iter().filter_map(watch).collect();
+        let told = gateway.changes().borrow().of(Abilities::NONE);
+        Ok(Self { id: Bytes::copy_from_slice(id), lists, told, watching })
     }
 
-    /// The first message of the subscription: what of it is honoured.
+    /// The first message: what is honoured.
     pub fn acknowledged(&self) -> Vec<u8> {
-        let honoured = if self.tools { json!({ "toolsListChanged": true }) } else { json!({}) };
-        let params = json!({
-            "notifications": honoured,
-            "_meta": { meta::SUBSCRIPTION_ID: self.raw_id() },
-        });
-        let method = "notifications/subscriptions/acknowledged";
-        json!({ "jsonrpc": "2.0", "method": method, "params": params }).to_string().into_bytes()
+        let uris = self.watching.iter().map(|watching| watching.uri.clone()).collect();
+        listen::acknowledged(&self.id, &Filter { lists: self.lists, uris })
     }
 
-    /// The last message: the subscription ends because we stop.
+    /// The last message: it ends because we stop.
     pub fn ended(&self) -> Vec<u8> {
-        let result =
-            json!({ "resultType": "complete", "_meta": { meta::SUBSCRIPTION_ID: self.raw_id() } });
-        result_message(&self.id, result.to_string().as_bytes())
+        listen::ended(&self.id)
     }
 
-    /// One change.
-    pub fn changed(&self) -> Vec<u8> {
-        modern::tools_changed(Some(&self.id))
-    }
-
-    fn raw_id(&self) -> Value {
-        serde_json::from_slice(&self.id).unwrap_or_default()
+    /// What its client is told of some news.
+    pub fn messages(&mut self, news: &News) -> Vec<Vec<u8>> {
+        let updated = |uri: &str| listen::updated(uri, Some(&self.id));
+        match news {
+            News::Lists(changes) => {
+                let now = changes.of(Abilities::NONE);
+                let lists = now.since(self.told).and(self.lists);
+                self.told = now;
+                lists.methods().map(|m| listen::list_changed(m, Some(&self.id))).collect()
+            }
+            News::Updated(what) => {
+                let own = |w: &&Watching| w.upstream == what.upstream && w.uri == what.uri;
+                self.watching.iter().find(own).map(|w| updated(&w.uri)).into_iter().collect()
+            }
+            News::Lost => self.watching.iter().map(|w| updated(&w.uri)).collect(),
+        }
     }
 }
 
-/// Resolves after the next change, once for all that come shortly after it; `None` when the gateway
-/// stops.
-pub async fn next_change(
-    mut changes: watch::Receiver<u64>,
-    stop: CancellationToken,
-) -> Option<watch::Receiver<u64>> {
-    let changed = async {
-        changes.changed().await.ok()?;
-        tokio::time::sleep(DEBOUNCE).await;
-        changes.mark_unchanged();
-        Some(changes)
-    };
-    tokio::select! {
-        changes = changed => changes,
-        () = stop.cancelled() => None,
+/// What the client of a session is told of some news.
+pub fn session_messages(session: &Session, news: &News) -> Vec<Vec<u8>> {
+    match news {
+        News::Lists(changes) => {
+            let lists = session.untold(changes.of(session.caller().abilities));
+            lists.methods().map(|method| listen::list_changed(method, None)).collect()
+        }
+        News::Updated(what) if session.watches(what) => vec![listen::updated(&what.uri, None)],
+        News::Updated(_) => Vec::new(),
+        News::Lost => session.watched().iter().map(|uri| listen::updated(uri, None)).collect(),
     }
 }
+
+type Next = ReusableBoxFuture<'static, Option<(Tidings, News)>>;
 
 /// The stream of a modern subscription.
 pub struct Listening {
-    wanted: Wanted,
-    first: Option<Bytes>,
-    next: ReusableBoxFuture<'static, Option<watch::Receiver<u64>>>,
+    subscription: Subscription,
+    ready: VecDeque<Bytes>,
+    next: Next,
     stop: CancellationToken,
     over: bool,
 }
 
 impl Listening {
     /// A stream whose first event is the acknowledgement.
-    pub fn new(wanted: Wanted, changes: watch::Receiver<u64>, stop: CancellationToken) -> Self {
-        let first = Some(sse_event(&wanted.acknowledged()));
-        let next = ReusableBoxFuture::new(next_change(changes, stop.clone()));
-        Self { wanted, first, next, stop, over: false }
+    pub fn new(subscription: Subscription, tidings: Tidings, stop: CancellationToken) -> Self {
+        let ready = VecDeque::from([sse_event(&subscription.acknowledged())]);
+        let next = ReusableBoxFuture::new(tidings.before([stop.clone(), stop.clone()]));
+        Self { subscription, ready, next, stop, over: false }
     }
 }
 
 impl Events for Listening {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(first));
-        }
-        while !self.over {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Poll::Ready(Some(event));
+            }
+            if self.over {
+                return Poll::Ready(None);
+            }
             match self.next.poll(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(changes)) => {
-                    self.next.set(next_change(changes, self.stop.clone()));
-                    if self.wanted.tools {
-                        return Poll::Ready(Some(sse_event(&self.wanted.changed())));
-                    }
+                Poll::Ready(Some((tidings, news))) => {
+                    self.next.set(tidings.before([self.stop.clone(), self.stop.clone()]));
+                    let messages = self.subscription.messages(&news);
+                    self.ready.extend(messages.iter().map(|message| sse_event(message)));
                 }
                 Poll::Ready(None) => {
                     self.over = true;
-                    return Poll::Ready(Some(sse_event(&self.wanted.ended())));
+                    self.ready.push_back(sse_event(&self.subscription.ended()));
                 }
             }
         }
-        Poll::Ready(None)
     }
 }
 
@@ -169,53 +223,42 @@ impl Turn {
 pub struct Standing {
     session: Arc<Session>,
     number: u64,
-    next: ReusableBoxFuture<'static, Option<watch::Receiver<u64>>>,
+    ready: VecDeque<Bytes>,
+    next: Next,
     stop: CancellationToken,
-    opened: bool,
-}
-
-/// The next change, unless the session ends or we stop.
-async fn next_of(
-    session: CancellationToken,
-    changes: watch::Receiver<u64>,
-    stop: CancellationToken,
-) -> Option<watch::Receiver<u64>> {
-    tokio::select! {
-        changes = next_change(changes, stop) => changes,
-        () = session.cancelled() => None,
-    }
 }
 
 impl Standing {
     /// A stream of a session; it ends with the session or with us.
-    pub fn new(
-        session: Arc<Session>,
-        changes: watch::Receiver<u64>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(session: Arc<Session>, tidings: Tidings, stop: CancellationToken) -> Self {
         let number = session.turn.take();
         session.streams.fetch_add(1, Ordering::AcqRel);
-        let next = next_of(session.ended.clone(), changes, stop.clone());
-        let next = ReusableBoxFuture::new(next);
-        Self { session, number, next, stop, opened: false }
+        // What changed since the session was last told was told to nobody.
+        let missed = News::Lists(Arc::clone(&tidings.changes.borrow()));
+        let missed = session_messages(&session, &missed);
+        let next = ReusableBoxFuture::new(tidings.before([session.ended.clone(), stop.clone()]));
+        // A first comment, so that clients that wait for a byte know that it stands.
+        let mut ready = VecDeque::from([Bytes::from_static(b":\n\n")]);
+        ready.extend(missed.iter().map(|message| sse_event(message)));
+        Self { session, number, ready, next, stop }
     }
 }
 
 impl Events for Standing {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if !std::mem::replace(&mut self.opened, true) {
-            // A first comment, so that clients that wait for a byte know that it stands.
-            return Poll::Ready(Some(Bytes::from_static(b":\n\n")));
-        }
         loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Poll::Ready(Some(event));
+            }
             match self.next.poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Ready(Some(changes)) => {
-                    let (ended, stop) = (self.session.ended.clone(), self.stop.clone());
-                    self.next.set(next_of(ended, changes, stop));
+                Poll::Ready(Some((tidings, news))) => {
+                    let ends = [self.session.ended.clone(), self.stop.clone()];
+                    self.next.set(tidings.before(ends));
                     if self.session.turn.is_mine(self.number) {
-                        return Poll::Ready(Some(sse_event(&modern::tools_changed(None))));
+                        let messages = session_messages(&self.session, &news);
+                        self.ready.extend(messages.iter().map(|message| sse_event(message)));
                     }
                 }
             }
@@ -233,19 +276,6 @@ impl Drop for Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_subscription_keeps_the_type_of_its_id_and_acknowledges_what_it_can() {
-        let wanted = Wanted::read(
-            b"7",
-            br#"{"notifications":{"toolsListChanged":true,"promptsListChanged":true}}"#,
-        )
-        .unwrap();
-        let ack: Value = serde_json::from_slice(&wanted.acknowledged()).unwrap();
-        assert_eq!(ack["params"]["notifications"], json!({"toolsListChanged": true}));
-        assert_eq!(ack["params"]["_meta"][meta::SUBSCRIPTION_ID], 7);
-        assert!(Wanted::read(b"7", b"{}").is_err());
-    }
 
     #[test]
     fn one_stream_of_a_session_delivers_and_another_inherits() {

@@ -2,34 +2,37 @@
 //! what goes to an upstream.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use metrics::Counter;
 use serde_json::json;
 
-use crate::base::{Kind, clock};
-use crate::catalog::{Lookup, Owner, Tool};
+use crate::base::{Kind as FaultKind, clock, rng};
+use crate::catalog::{Kind, Lookup, Owner, Tool};
 use crate::fleet::pool::Answered;
-use crate::proto::answer::{Body, ResultKind, mend};
+use crate::proto::answer::{Body, Reader, ResultKind, mend};
 use crate::proto::error::{
-    DENIED, ErrorBody, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, MISSING_CAPABILITY,
-    UNSUPPORTED_VERSION, result_message,
+    DENIED, ErrorBody, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, LEGACY_NOT_FOUND,
+    LEGACY_URL_ELICITATION, METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION,
+    result_message,
 };
 use crate::proto::headers::{HeaderParam, check_call};
 use crate::proto::scan::unquote;
-use crate::proto::{Era, Method, ladder};
+use crate::proto::{Abilities, Era, Method, ladder};
 use crate::telemetry::{Meters, Status, ToolMeters};
-use crate::upstream::Request;
+use crate::upstream::{Mirrored, Request, Subject, Told};
 
 use super::call::{Call, Reply};
+use super::director::FIRST_LIST_WAIT;
 use super::snapshot::{Snapshot, Upstream};
-use super::{Inner, answer};
+use super::{Inner, answer, subject};
 
-/// URL elicitation of the 2025-11-25 revision, which modern clients must not see.
-const LEGACY_URL_ELICITATION: i64 = -32042;
 /// How many names an unknown tool is answered with.
-const NEAREST: usize = 3;
+pub(super) const NEAREST: usize = 3;
+/// An upstream is not asked again for unknown names more often than this.
+const UNKNOWN_REST: Duration = Duration::from_secs(10);
+/// Longest wait until an upstream whose list proved to be old has listed again.
+const RELIST_WAIT: Duration = Duration::from_secs(5);
 
 /// Handles for requests of methods other than `tools/call`.
 #[derive(Debug)]
@@ -57,81 +60,114 @@ impl MethodMeters {
 pub(super) async fn dispatch(
     inner: &Inner,
     call: Call<'_>,
-    note: impl FnMut(Bytes) + Send,
+    tell: impl FnMut(Told) + Send,
 ) -> Reply {
     let mut snapshot = inner.snapshot.load_full();
-    if !*inner.settled.borrow() && needs_more(&snapshot, call) {
-        drop(inner.settled.subscribe().wait_for(|settled| *settled).await);
+    if needs_more(inner, &snapshot, call) {
+        wait_for_more(inner, call.caller.abilities).await;
         snapshot = inner.snapshot.load_full();
     }
-    if call.shape.method == Method::ToolsCall {
-        return tool(inner, &snapshot, call, note).await;
+    let method = call.shape.method;
+    if method == Method::ToolsCall {
+        return tool(inner, &snapshot, call, tell).await;
     }
-    let outcome = answered_here(&snapshot, call);
-    inner.methods.count(call.shape.method, outcome.is_ok());
+    let outcome = match method {
+        Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
+            subject::answer(inner, &snapshot, call, tell).await
+        }
+        _ => answered_here(&snapshot, call),
+    };
+    inner.methods.count(method, outcome.is_ok());
     outcome.unwrap_or_else(|refused| refused)
 }
 
-/// Whether a request right after our start should wait until the upstreams have told what they
-/// offer: a client that lists once, right after it connects, must not miss what is about to come,
-/// and a tool that is not known yet is not an unknown one.
-fn needs_more(snapshot: &Snapshot, call: Call<'_>) -> bool {
+/// Whether a request right after our start, or of the first client of its abilities, should wait
+/// until the upstreams have told what they offer: a client that lists once, right after it
+/// connects, must not miss what is about to come, and a name that is not known yet is not an
+/// unknown one.
+fn needs_more(inner: &Inner, snapshot: &Snapshot, call: Call<'_>) -> bool {
+    let abilities = call.caller.abilities;
+    {
+        let settled = inner.settled.borrow();
+        if settled.contains(&Abilities::NONE) && settled.contains(&abilities) {
+            return false;
+        }
+    }
+    let catalog = &snapshot.view(abilities).catalog;
+    let named = |span: Option<crate::proto::Span>| unquote(span?.of(call.body));
     match call.shape.method {
-        Method::ToolsList => true,
-        Method::ToolsCall => {
-            let name = call.shape.name.and_then(|span| unquote(span.of(call.body)));
-            name.is_some_and(|name| !matches!(snapshot.catalog.lookup(&name), Lookup::Tool(_)))
+        Method::ToolsList
+        | Method::PromptsList
+        | Method::ResourcesList
+        | Method::TemplatesList
+        | Method::Complete => true,
+        Method::ToolsCall => named(call.shape.name)
+            .is_some_and(|name| !matches!(catalog.lookup(&name), Lookup::Tool(_))),
+        Method::PromptsGet => named(call.shape.name).is_some_and(|name| {
+            !matches!(catalog.prompt(&name), crate::catalog::PromptLookup::Prompt(_))
+        }),
+        Method::ResourcesRead => {
+            named(call.shape.uri).is_some_and(|uri| catalog.resource(&uri).is_none())
         }
         _ => false,
     }
 }
 
+async fn wait_for_more(inner: &Inner, abilities: Abilities) {
+    inner.settled(Abilities::NONE).await;
+    // A demand that the director could not take settles nothing.
+    let longest = FIRST_LIST_WAIT + Duration::from_secs(1);
+    drop(tokio::time::timeout(longest, inner.settled(abilities)).await);
+}
+
 /// Methods that the gateway answers by itself.
 fn answered_here(snapshot: &Snapshot, call: Call<'_>) -> Result<Reply, Reply> {
-    let era = call.caller.era;
     let result = |body: &[u8]| Ok(Reply::ok(result_message(call.id(), body)));
-    if !call.shape.method.served_to(era) {
+    if !call.shape.method.served_to(call.caller.era) {
         let refusal = ladder::unknown_method(call.body, call.shape);
         return Err(refuse(call, 200, &refusal.error));
     }
     match call.shape.method {
         Method::Discover => result(snapshot.discover()),
-        Method::ToolsList => tools_list(snapshot, call),
-        Method::ResourcesList => result(&snapshot.empty_list("resources", era)),
-        Method::TemplatesList => result(&snapshot.empty_list("resourceTemplates", era)),
-        Method::PromptsList => result(&snapshot.empty_list("prompts", era)),
+        Method::ToolsList => list(snapshot, call, Kind::Tools),
+        Method::PromptsList => list(snapshot, call, Kind::Prompts),
+        Method::ResourcesList => list(snapshot, call, Kind::Resources),
+        Method::TemplatesList => list(snapshot, call, Kind::Templates),
         _ => result(b"{}"),
     }
 }
 
-fn tools_list(snapshot: &Snapshot, call: Call<'_>) -> Result<Reply, Reply> {
+fn list(snapshot: &Snapshot, call: Call<'_>, kind: Kind) -> Result<Reply, Reply> {
     let cursor = match call.shape.cursor.map(|span| unquote(span.of(call.body))) {
         None => None,
         Some(Some(cursor)) => Some(cursor),
         Some(None) => {
-            return Err(refuse(
-                call,
-                200,
-                &ErrorBody::new(INVALID_PARAMS, "params.cursor must be a string"),
-            ));
+            let error = ErrorBody::new(INVALID_PARAMS, "params.cursor must be a string");
+            return Err(refuse(call, 200, &error));
         }
     };
-    match snapshot.pages.get(call.caller.era, cursor.as_deref()) {
-        Ok(page) => Ok(Reply::ok(result_message(call.id(), page))),
+    let view = snapshot.view(call.caller.abilities);
+    let ttl = match call.caller.era {
+        Era::Modern => view.keep[kind].left_ms(clock::now(), rng::draw()),
+        Era::Legacy => 0,
+    };
+    match view.pages.message(kind, call.caller.era, cursor.as_deref(), call.id(), ttl) {
+        Ok(message) => Ok(Reply::ok(message)),
         Err(error) => Err(refuse(call, 200, &ErrorBody::new(INVALID_PARAMS, error.to_string()))),
     }
 }
 
-fn refuse(call: Call<'_>, status: u16, error: &ErrorBody) -> Reply {
+pub(super) fn refuse(call: Call<'_>, status: u16, error: &ErrorBody) -> Reply {
     Reply { message: error.message(call.shape.id.map(|span| span.of(call.body))).into(), status }
 }
 
-/// A `tools/call`: look the name up, never split it.
+/// A `tools/call`: look the name up, never split it. A list that proves to be old is asked for
+/// again, once.
 async fn tool(
     inner: &Inner,
     snapshot: &Snapshot,
     call: Call<'_>,
-    note: impl FnMut(Bytes) + Send,
+    mut tell: impl FnMut(Told) + Send,
 ) -> Reply {
     let began = clock::now();
     let name = match ladder::subject(call.body, call.shape) {
@@ -141,48 +177,107 @@ async fn tool(
             return refuse(call, refusal.status, &refusal.error);
         }
     };
-    match snapshot.catalog.lookup(&name) {
+    let mut fresh = None;
+    if matches!(snapshot.view(call.caller.abilities).catalog.lookup(&name), Lookup::Unknown)
+        && let Some(place) = begins_with_prefix(snapshot, &name)
+    {
+        fresh = list_again(inner, snapshot, place, UNKNOWN_REST).await;
+    }
+    let now = fresh.as_deref().unwrap_or(snapshot);
+    let (reply, again) = one_call(inner, now, &name, began, call, &mut tell).await;
+    let Some(place) = again else { return reply };
+    match list_again(inner, now, place, Duration::ZERO).await {
+        Some(fresh) => one_call(inner, &fresh, &name, began, call, &mut tell).await.0,
+        None => reply,
+    }
+}
+
+/// One look at the table and one call. The place of an upstream comes with the answer if the call
+/// did not run because its list has changed: then it may be tried once more.
+async fn one_call(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    name: &str,
+    began: Instant,
+    call: Call<'_>,
+    tell: &mut (impl FnMut(Told) + Send),
+) -> (Reply, Option<usize>) {
+    match snapshot.view(call.caller.abilities).catalog.lookup(name) {
         Lookup::Tool(tool) => {
             let meters = snapshot.meters.get(&tool.name).unwrap_or(&inner.unknown);
             let mut timer = Timer { meters, began, status: Status::Cancelled };
-            let (reply, status) = known(snapshot, tool, call, note).await;
-            timer.status = status;
-            reply
+            let end = known(inner, snapshot, tool, call, tell).await;
+            timer.status = end.status;
+            (end.reply, end.outdated)
         }
         Lookup::Transparent(place) => {
             let mut timer = Timer { meters: &inner.unknown, began, status: Status::Cancelled };
-            let (reply, status) = upstream(snapshot, place, &name, &[], call, note).await;
-            timer.status = status;
-            reply
+            let mirrored = call.headers.map_or(Mirrored::Nothing, Mirrored::Headers);
+            let end =
+                upstream(inner, snapshot, place, (name, call.shape.name), mirrored, call, tell);
+            let end = end.await;
+            timer.status = end.status;
+            (end.reply, None)
         }
         Lookup::Denied(owner) => {
             inner.unknown.ended(Status::Invalid, clock::now() - began);
-            refuse(call, 200, &denied(snapshot, owner, &name))
+            (refuse(call, 200, &denied(snapshot, owner, name)), None)
         }
         Lookup::Unknown => {
-            if let Some(upstream) = unlisted(snapshot, &name) {
+            if let Some(upstream) = unlisted(snapshot, name) {
                 inner.unknown.ended(Status::Unavailable, clock::now() - began);
                 let fault = upstream.pool.nobody();
-                refuse(call, 200, &answer::error(&fault, Some(upstream.spec.name.as_str())))
+                let error = answer::error(&fault, Some(upstream.spec.name.as_str()));
+                (refuse(call, 200, &error), None)
             } else {
                 inner.unknown.ended(Status::Invalid, clock::now() - began);
-                refuse(call, 200, &unknown(snapshot, &name))
+                (refuse(call, 200, &unknown(snapshot, call.caller.abilities, name)), None)
             }
         }
     }
 }
 
+/// Makes an upstream list what it offers, and waits for the snapshot that shows it. `rest` = not
+/// again within this time, whoever asks.
+async fn list_again(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    place: usize,
+    rest: Duration,
+) -> Option<std::sync::Arc<Snapshot>> {
+    let upstream = snapshot.upstreams.get(place)?;
+    if !upstream.pool.is_up() || !upstream.pool.relist(rest) {
+        return None;
+    }
+    let mut published = inner.published.subscribe();
+    let listed = async {
+        loop {
+            let now = inner.snapshot.load_full();
+            if now.upstreams.get(place).is_some_and(|u| u.listings > upstream.listings) {
+                return Some(now);
+            }
+            published.changed().await.ok()?;
+        }
+    };
+    tokio::time::timeout(RELIST_WAIT, listed).await.ok().flatten()
+}
+
+/// The upstream that is known, and whose tools would begin like this name.
+fn begins_with_prefix(snapshot: &Snapshot, name: &str) -> Option<usize> {
+    snapshot.upstreams.iter().position(|u| u.known && owns_prefix(snapshot, u, name))
+}
+
+fn owns_prefix(snapshot: &Snapshot, upstream: &Upstream, name: &str) -> bool {
+    let prefix = &upstream.spec.offer.prefix;
+    let rest = name.strip_prefix(prefix.as_str()).filter(|_| !prefix.is_empty());
+    rest.is_some_and(|rest| rest.starts_with(&snapshot.separator))
+}
+
 /// The upstream that never told what it offers, and whose tools would begin like this name: nobody
 /// can say whether it has the tool, only that it is not there.
-fn unlisted<'s>(snapshot: &'s Snapshot, name: &str) -> Option<&'s Upstream> {
-    let begins = |u: &&Upstream| {
-        let prefix = &u.spec.offer.prefix;
-        !prefix.is_empty()
-            && name
-                .strip_prefix(prefix.as_str())
-                .is_some_and(|rest| rest.starts_with(&snapshot.separator))
-    };
-    snapshot.upstreams.iter().filter(|u| !u.known && u.spec.off.is_none()).find(begins)
+pub(super) fn unlisted<'s>(snapshot: &'s Snapshot, name: &str) -> Option<&'s Upstream> {
+    let off = |u: &&Upstream| !u.known && u.spec.off.is_none();
+    snapshot.upstreams.iter().filter(off).find(|u| owns_prefix(snapshot, u, name))
 }
 
 /// Counts a call when it ends; one that is dropped was cancelled.
@@ -217,30 +312,56 @@ fn denied(snapshot: &Snapshot, owner: Owner, name: &str) -> ErrorBody {
     .with(data)
 }
 
-fn unknown(snapshot: &Snapshot, name: &str) -> ErrorBody {
+fn unknown(snapshot: &Snapshot, abilities: Abilities, name: &str) -> ErrorBody {
+    let near = snapshot.view(abilities).catalog.nearest(name, NEAREST);
+    no_such("tool", "tools/list", name, &near)
+}
+
+/// Nobody offers this. The nearest names help who mistyped.
+pub(super) fn no_such(what: &str, list: &str, name: &str, near: &[&str]) -> ErrorBody {
     let shown: String = name.chars().take(128).collect();
-    let near = snapshot.catalog.nearest(name, NEAREST);
-    let hint = match near.as_slice() {
-        [] => "; tools/list names what there is".to_owned(),
+    let hint = match near {
+        [] => format!("; {list} names what there is"),
         near => format!("; the nearest names are {}", near.join(", ")),
     };
-    ErrorBody::new(INVALID_PARAMS, format!("Unknown tool: {shown}{hint}"))
+    ErrorBody::new(INVALID_PARAMS, format!("Unknown {what}: {shown}{hint}"))
+}
+
+/// How a request ended.
+pub(super) struct End {
+    pub(super) reply: Reply,
+    pub(super) status: Status,
+    /// The upstream does not know the method at all.
+    pub(super) no_method: bool,
+    /// The upstream says that there is no such thing.
+    pub(super) missing: bool,
+    /// It did not run, because this upstream's list has changed.
+    outdated: Option<usize>,
+}
+
+impl End {
+    fn new(reply: Reply, status: Status) -> Self {
+        Self { reply, status, no_method: false, missing: false, outdated: None }
+    }
 }
 
 /// A tool of the catalog.
 async fn known(
+    inner: &Inner,
     snapshot: &Snapshot,
     tool: &Tool,
     call: Call<'_>,
-    note: impl FnMut(Bytes) + Send,
-) -> (Reply, Status) {
+    tell: &mut (impl FnMut(Told) + Send),
+) -> End {
     if let Some(error) = mismatched_param(&tool.header_params, call) {
-        return (refuse(call, 400, &error), Status::Invalid);
+        return End::new(refuse(call, 400, &error), Status::Invalid);
     }
     match tool.owner {
         Owner::Builtin => builtin(snapshot, tool, call).await,
         Owner::Upstream(place) => {
-            upstream(snapshot, place, &tool.original, &tool.header_params, call, note).await
+            let subject = (&*tool.original, call.shape.name);
+            let mirrored = Mirrored::Schema(&tool.header_params);
+            upstream(inner, snapshot, place, subject, mirrored, call, tell).await
         }
     }
 }
@@ -261,9 +382,10 @@ fn mismatched_param(params: &[HeaderParam], call: Call<'_>) -> Option<ErrorBody>
     })
 }
 
-async fn builtin(snapshot: &Snapshot, tool: &Tool, call: Call<'_>) -> (Reply, Status) {
+async fn builtin(snapshot: &Snapshot, tool: &Tool, call: Call<'_>) -> End {
     let Some(builtin) = snapshot.builtins.get(&tool.original) else {
-        return (refuse(call, 200, &unknown(snapshot, &tool.name)), Status::Invalid);
+        let error = unknown(snapshot, call.caller.abilities, &tool.name);
+        return End::new(refuse(call, 200, &error), Status::Invalid);
     };
     let arguments = call.shape.arguments.map_or(b"{}".as_slice(), |span| span.of(call.body));
     match builtin.call(arguments).await {
@@ -272,9 +394,12 @@ async fn builtin(snapshot: &Snapshot, tool: &Tool, call: Call<'_>) -> (Reply, St
                 Era::Legacy => result_message(call.id(), &reply.result),
                 Era::Modern => complete(call.id(), &reply.result),
             };
-            (Reply::ok(message), reply.status)
+            End::new(Reply::ok(message), reply.status)
         }
-        Err(fault) => (refuse(call, 200, &answer::error(&fault, None)), answer::status(&fault)),
+        Err(fault) => {
+            let reply = refuse(call, 200, &answer::error(&fault, None));
+            End::new(reply, answer::status(&fault))
+        }
     }
 }
 
@@ -285,69 +410,92 @@ fn complete(id: &[u8], result: &[u8]) -> Vec<u8> {
     result_message(id, &[br#"{"resultType":"complete""#, comma, rest].concat())
 }
 
-/// A call to an upstream, and its answer mended for the client.
-async fn upstream(
+/// A request to an upstream, and its answer mended for the client. `named` is what it is about, by
+/// the upstream's own name, and where the client's name of it stands.
+pub(super) async fn upstream(
+    inner: &Inner,
     snapshot: &Snapshot,
     place: usize,
-    subject: &str,
-    params: &[HeaderParam],
+    named: (&str, Option<crate::proto::Span>),
+    mirrored: Mirrored<'_>,
     call: Call<'_>,
-    note: impl FnMut(Bytes) + Send,
-) -> (Reply, Status) {
+    tell: &mut (impl FnMut(Told) + Send),
+) -> End {
     let Some(upstream) = snapshot.upstreams.get(place) else {
-        return (refuse(call, 200, &unknown(snapshot, subject)), Status::Invalid);
+        let error = unknown(snapshot, call.caller.abilities, named.0);
+        return End::new(refuse(call, 200, &error), Status::Invalid);
     };
-    let request =
-        Request { body: call.body, shape: call.shape, subject, caller: call.caller, params };
-    match upstream.pool.call(&request, note).await {
-        Ok(answered) => settle(upstream, &answered, call),
+    let subject = named.1.map(|span| Subject { span, name: named.0 });
+    let (body, shape, caller) = (call.body, call.shape, call.caller);
+    let request = Request { body, shape, subject, caller, mirrored };
+    match upstream.pool.call(&request, tell).await {
+        Ok(answered) => settle(inner, place, upstream, &answered, call),
         Err(fault) => {
-            if fault.kind == Kind::Overloaded {
+            if fault.kind == FaultKind::Overloaded {
                 upstream.pool.shed.increment(1);
             }
             let error = answer::error(&fault, Some(upstream.spec.name.as_str()));
-            (refuse(call, 200, &error), answer::status(&fault))
+            End::new(refuse(call, 200, &error), answer::status(&fault))
         }
     }
 }
 
 /// The upstream's answer as the client gets it.
-fn settle(upstream: &Upstream, answered: &Answered, call: Call<'_>) -> (Reply, Status) {
+fn settle(
+    inner: &Inner,
+    place: usize,
+    upstream: &Upstream,
+    answered: &Answered,
+    call: Call<'_>,
+) -> End {
     let done = &answered.done;
-    let pass = |http| Reply {
-        message: mend(&done.message, &done.answer, call.id(), call.caller.era),
-        status: http,
-    };
+    let cacheable = call.shape.method == Method::ResourcesRead;
+    let reader = Reader { id: call.id(), era: call.caller.era, cacheable };
+    let pass = |http| Reply { message: mend(&done.message, &done.answer, reader), status: http };
+    let own = |error: &ErrorBody| End::new(refuse(call, 200, error), Status::Error);
     match &done.answer.body {
         Body::Result(parts) => {
             let input = parts.kind(&done.message) == ResultKind::InputRequired;
             if input && call.caller.era == Era::Legacy {
-                return (refuse(call, 200, &needs_input(upstream, None)), Status::Error);
+                return own(&needs_input(upstream, None));
             }
+            inner.links.note(&done.message, place);
             let status = if parts.is_error { Status::Error } else { Status::Success };
-            (pass(200), status)
+            End::new(pass(200), status)
         }
         Body::Error(error) => match (error.code, call.caller.era) {
-            (HEADER_MISMATCH | UNSUPPORTED_VERSION, _) => {
-                // It is about our own request to the upstream, so it is ours to explain.
-                let text = format!(
-                    "{} refused the gateway's own request (error {})",
-                    upstream.spec.name, error.code
-                );
-                (refuse(call, 200, &ErrorBody::new(INTERNAL, text)), Status::Error)
+            (HEADER_MISMATCH, _) => {
+                // Its schemas may have changed under us: nothing ran.
+                End { outdated: Some(place), ..own(&our_request(upstream, error.code)) }
             }
+            (UNSUPPORTED_VERSION, _) => own(&our_request(upstream, error.code)),
             (MISSING_CAPABILITY, Era::Legacy) => {
                 let data = crate::proto::scan::member(error.span.of(&done.message), "data");
-                (refuse(call, 200, &needs_input(upstream, data)), Status::Error)
+                own(&needs_input(upstream, data))
             }
-            (LEGACY_URL_ELICITATION, Era::Modern) => {
-                (refuse(call, 200, &needs_input(upstream, None)), Status::Error)
+            (LEGACY_URL_ELICITATION, Era::Modern) => own(&needs_input(upstream, None)),
+            (MISSING_CAPABILITY, Era::Modern) => End::new(pass(400), Status::Error),
+            (LEGACY_NOT_FOUND, Era::Modern) => {
+                let error = subject::not_found(error.span.of(&done.message), call);
+                let end = End::new(refuse(call, 200, &error), Status::Invalid);
+                End { missing: true, ..end }
             }
-            (MISSING_CAPABILITY, Era::Modern) => (pass(400), Status::Error),
-            (INVALID_PARAMS, _) => (pass(200), Status::Invalid),
-            _ => (pass(200), Status::Error),
+            (INVALID_PARAMS | LEGACY_NOT_FOUND, _) => {
+                End { missing: true, ..End::new(pass(200), Status::Invalid) }
+            }
+            (METHOD_NOT_FOUND, _) => {
+                let end = End::new(pass(200), Status::Error);
+                End { no_method: true, missing: true, ..end }
+            }
+            _ => End::new(pass(200), Status::Error),
         },
     }
+}
+
+/// An error that is about our own request to the upstream, so that it is ours to explain.
+fn our_request(upstream: &Upstream, code: i64) -> ErrorBody {
+    let name = &upstream.spec.name;
+    ErrorBody::new(INTERNAL, format!("{name} refused the gateway's own request (error {code})"))
 }
 
 /// A call that needs the client's input in a way the gateway cannot carry yet.

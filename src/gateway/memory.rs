@@ -1,4 +1,4 @@
-//! The last known tools of each upstream, kept on disk: after a restart the front answers with them
+//! What each upstream offered last, kept on disk: after a restart the front answers with them
 //! at once, while the upstreams come up.
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::upstream::spec::{Program, ReplicaKind};
 use super::spec::UpstreamSpec;
 
 /// The layout of the files; others are not read.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// The memory of a gateway; without files it remembers nothing.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,9 @@ struct Kept {
     layout: u32,
     modern: bool,
     tools: Vec<Box<RawValue>>,
+    prompts: Vec<Box<RawValue>>,
+    resources: Vec<Box<RawValue>>,
+    templates: Vec<Box<RawValue>>,
 }
 
 impl Memory {
@@ -47,17 +50,31 @@ impl Memory {
         };
         let kept: Kept = serde_json::from_slice(&content).ok()?;
         let era = if kept.modern { Era::Modern } else { Era::Legacy };
-        let tools =
-            kept.tools.iter().map(|tool| Bytes::copy_from_slice(tool.get().as_bytes())).collect();
-        (kept.layout == LAYOUT).then_some(Part { era, tools })
+        let bytes = |items: &[Box<RawValue>]| {
+            items.iter().map(|item| Bytes::copy_from_slice(item.get().as_bytes())).collect()
+        };
+        (kept.layout == LAYOUT).then(|| Part {
+            era,
+            tools: bytes(&kept.tools),
+            prompts: bytes(&kept.prompts),
+            resources: bytes(&kept.resources),
+            templates: bytes(&kept.templates),
+        })
     }
 
     /// Remembers what an upstream offers. Blocks on the disk.
     pub fn remember(&self, spec: &UpstreamSpec, part: &Part) {
         let Some(files) = &self.files else { return };
-        let raw = |tool: &Bytes| serde_json::from_slice::<Box<RawValue>>(tool).ok();
-        let tools = part.tools.iter().filter_map(raw).collect();
-        let kept = Kept { layout: LAYOUT, modern: part.era == Era::Modern, tools };
+        let raw = |item: &Bytes| serde_json::from_slice::<Box<RawValue>>(item).ok();
+        let all = |items: &[Bytes]| items.iter().filter_map(raw).collect();
+        let kept = Kept {
+            layout: LAYOUT,
+            modern: part.era == Era::Modern,
+            tools: all(&part.tools),
+            prompts: all(&part.prompts),
+            resources: all(&part.resources),
+            templates: all(&part.templates),
+        };
         let written = serde_json::to_vec(&kept).map_err(std::io::Error::other);
         if let Err(error) = written.and_then(|content| files.put(&key(spec), &content)) {
             tracing::warn!(upstream = %spec.name, %error, "cannot keep the catalog on disk");
@@ -129,14 +146,21 @@ mod tests {
     }
 
     #[test]
-    fn tools_are_remembered_byte_for_byte_and_only_for_the_same_upstream() {
+    fn lists_are_remembered_byte_for_byte_and_only_for_the_same_upstream() {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::new(Some(Files::new(folder.path())));
-        let tool = Bytes::from_static(br#"{"name":"a","x":12345678901234567890123,"y":1e2}"#);
-        let part = Part { era: Era::Modern, tools: vec![tool.clone()] };
+        let item = |name: &str| {
+            vec![Bytes::from(format!(r#"{{"name":"{name}","x":12345678901234567890123,"y":1e2}}"#))]
+        };
+        let part = Part {
+            era: Era::Modern,
+            tools: item("t"),
+            prompts: item("p"),
+            resources: item("r"),
+            templates: item("u"),
+        };
         memory.remember(&upstream("one"), &part);
-        let back = memory.recall(&upstream("one")).unwrap();
-        assert_eq!((back.era, back.tools), (Era::Modern, vec![tool]));
+        assert_eq!(memory.recall(&upstream("one")).unwrap(), part);
         assert!(memory.recall(&upstream("two")).is_none());
         assert!(Memory::default().recall(&upstream("one")).is_none());
     }
@@ -145,7 +169,7 @@ mod tests {
     fn a_torn_file_is_as_good_as_none() {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(folder.path());
-        files.put(&key(&upstream("one")), br#"{"layout":1,"mod"#).unwrap();
+        files.put(&key(&upstream("one")), br#"{"layout":2,"mod"#).unwrap();
         assert!(Memory::new(Some(files)).recall(&upstream("one")).is_none());
     }
 }

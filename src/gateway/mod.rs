@@ -2,27 +2,42 @@
 
 pub mod answer;
 pub mod call;
+pub mod changes;
+pub mod demand;
 pub mod director;
 pub mod dispatch;
+pub mod hub;
+pub mod links;
+pub mod listed;
 pub mod memory;
 pub mod snapshot;
 pub mod spec;
 pub mod status;
+pub mod subject;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::proto::Method;
+use crate::proto::error::ErrorBody;
+use crate::proto::{Abilities, Method};
 use crate::telemetry::names::UNKNOWN_TOOL;
 use crate::telemetry::{Meters, ToolMeters};
+use crate::upstream::Told;
+use crate::upstream::report::Updated;
 
 pub use call::{Call, Reply};
+pub use changes::{Changes, Counts};
+pub use demand::Demand;
+pub use hub::Watching;
 pub use snapshot::Snapshot;
 
+use self::demand::{Demands, Wanted};
 use self::dispatch::MethodMeters;
+use self::hub::Hub;
+use self::links::Links;
 
 /// The gateway. Clones share it.
 #[derive(Clone, Debug)]
@@ -33,21 +48,35 @@ pub struct Gateway {
 #[derive(Debug)]
 struct Inner {
     snapshot: ArcSwap<Snapshot>,
-    changed: watch::Sender<u64>,
-    settled: watch::Sender<bool>,
+    /// How many snapshots there have been.
+    published: watch::Sender<u64>,
+    changed: watch::Sender<Arc<Changes>>,
+    /// For whose first lists nothing is waited for any more.
+    settled: watch::Sender<HashSet<Abilities>>,
+    demands: Demands,
+    hub: Arc<Hub>,
+    links: Links,
     unknown: ToolMeters,
     methods: MethodMeters,
 }
 
 impl Gateway {
-    /// A gateway that answers from `first` until the director stores another snapshot.
-    pub fn new(first: Snapshot, meters: &Meters) -> Self {
-        let (changed, _) = watch::channel(0);
-        let (settled, _) = watch::channel(false);
+    /// A gateway that answers from `first` until the director stores another snapshot. `demands`
+    /// lead to the director, `updates` come from the keepers.
+    pub fn new(
+        first: Snapshot,
+        demands: mpsc::Sender<Wanted>,
+        updates: broadcast::Sender<Updated>,
+        meters: &Meters,
+    ) -> Self {
         let inner = Inner {
             snapshot: ArcSwap::from_pointee(first),
-            changed,
-            settled,
+            published: watch::channel(0).0,
+            changed: watch::channel(Arc::default()).0,
+            settled: watch::channel(HashSet::new()).0,
+            demands: Demands::new(demands),
+            hub: Arc::new(Hub::new(updates)),
+            links: Links::default(),
             unknown: meters.tool(UNKNOWN_TOOL),
             methods: MethodMeters::new(meters),
         };
@@ -59,9 +88,10 @@ impl Gateway {
     pub(crate) fn bare(meters: &Meters) -> Self {
         use crate::builtin::{Builtins, spec::BuiltinSpec};
         let builtins = Arc::new(Builtins::new(&BuiltinSpec::default()));
-        let catalog = crate::catalog::Catalog::default();
-        let snapshot = Snapshot::build(catalog, "__", Vec::new(), builtins, meters, None);
-        Self::new(snapshot, meters)
+        let view = snapshot::View::build(crate::catalog::Catalog::default(), Default::default());
+        let none = std::collections::HashMap::new();
+        let snapshot = Snapshot::build(view, none, "__", Vec::new(), builtins, meters, None);
+        Self::new(snapshot, mpsc::channel(1).0, broadcast::channel(1).0, meters)
     }
 
     /// The snapshot in force. Held over awaits, so it is a whole `Arc`.
@@ -69,40 +99,71 @@ impl Gateway {
         self.inner.snapshot.load_full()
     }
 
-    /// Tells when the list of tools changes; the number only grows.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    /// Tells when a list changes.
+    pub fn changes(&self) -> watch::Receiver<Arc<Changes>> {
         self.inner.changed.subscribe()
+    }
+
+    /// Tells when a watched resource changes.
+    pub fn updates(&self) -> broadcast::Receiver<Updated> {
+        self.inner.hub.updates()
+    }
+
+    /// A client of these abilities is there as long as it holds this.
+    pub fn demand(&self, abilities: Abilities) -> Option<Demand> {
+        self.inner.demands.hold(abilities)
+    }
+
+    /// Watches a resource for a client, as long as it holds the answer.
+    pub fn watch(&self, abilities: Abilities, uri: &str) -> Result<Watching, ErrorBody> {
+        subject::watch(&self.inner, abilities, uri)
     }
 
     /// Resolves when every upstream has told what it offers or cannot come up, or has had
     /// [`director::FIRST_LIST_WAIT`] to do so.
     pub async fn settled(&self) {
-        let mut settled = self.inner.settled.subscribe();
-        // The sender lives as long as we do.
-        drop(settled.wait_for(|settled| *settled).await);
+        self.inner.settled(Abilities::NONE).await;
     }
 
-    /// The first lists wait no longer. Only the director calls this.
-    pub(crate) fn settle(&self) {
-        self.inner.settled.send_replace(true);
+    /// Whether the first lists of these clients wait no longer.
+    pub(crate) fn is_settled(&self, abilities: Abilities) -> bool {
+        self.inner.settled.borrow().contains(&abilities)
     }
 
-    /// Stores a new snapshot. Only the director calls this.
-    pub(crate) fn store(&self, snapshot: Snapshot, tools_changed: bool) {
+    /// The first lists of these clients wait no longer. Only the director calls this.
+    pub(crate) fn settle(&self, abilities: Abilities) {
+        self.inner.settled.send_modify(|settled| {
+            settled.insert(abilities);
+        });
+    }
+
+    /// Stores a new snapshot, with the changes that clients must be told. Only the director calls
+    /// this.
+    pub(crate) fn store(&self, snapshot: Snapshot, changes: Option<Changes>) {
         self.inner.snapshot.store(Arc::new(snapshot));
-        if tools_changed {
-            self.inner.changed.send_modify(|count| *count += 1);
+        self.inner.published.send_modify(|count| *count += 1);
+        if let Some(changes) = changes {
+            self.inner.changed.send_replace(Arc::new(changes));
         }
     }
 
-    /// Answers a request. `note` gets what belongs to the client before the answer; it is called
+    /// Answers a request. `tell` gets what belongs to the client before the answer; it is called
     /// only while the future is polled. Dropping the future cancels the call.
-    pub async fn call(&self, call: Call<'_>, note: impl FnMut(Bytes) + Send) -> Reply {
-        dispatch::dispatch(&self.inner, call, note).await
+    pub async fn call(&self, call: Call<'_>, tell: impl FnMut(Told) + Send) -> Reply {
+        dispatch::dispatch(&self.inner, call, tell).await
     }
 
     /// Counts a request that a front answered by itself.
     pub fn answered(&self, method: Method, ok: bool) {
         self.inner.methods.count(method, ok);
+    }
+}
+
+impl Inner {
+    /// Resolves when the first lists of these clients wait no longer.
+    async fn settled(&self, abilities: Abilities) {
+        let mut settled = self.settled.subscribe();
+        // The sender lives as long as we do.
+        drop(settled.wait_for(|settled| settled.contains(&abilities)).await);
     }
 }

@@ -2,22 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::builtin::Builtins;
-use crate::catalog::{CacheScope, Catalog, PageSpec, Pages};
+use crate::catalog::{CacheScope, Catalog, Kind, PageSpec, Pages, PerKind};
 use crate::fleet::Pool;
-use crate::proto::{Era, Version, legacy, modern};
+use crate::proto::{Abilities, Offers, Version, legacy, modern};
 use crate::telemetry::{Meters, ToolMeters};
 
 use super::spec::UpstreamSpec;
 
-/// How long a client may keep a list before it asks again.
+/// How long a client may keep what changes only by our own word: lists that are announced when they
+/// change, and `server/discover`.
 pub const LIST_TTL: Duration = Duration::from_mins(1);
+/// How long a client may keep a list with something of a legacy server in it that does not announce
+/// its changes.
+pub const SILENT_TTL: Duration = Duration::from_secs(15);
 
 /// One upstream in a snapshot.
 #[derive(Clone, Debug)]
@@ -26,30 +30,81 @@ pub struct Upstream {
     pub spec: Arc<UpstreamSpec>,
     /// Its replicas.
     pub pool: Arc<Pool>,
-    /// It has listed its tools at least once.
+    /// It has listed what it offers at least once.
     pub listed: bool,
     /// What it offers is known, from now or from before our start.
     pub known: bool,
+    /// What it can do, as far as it was heard.
+    pub offers: Offers,
+    /// How often it was heard listing what it offers.
+    pub listings: u64,
 }
 
-/// One immutable view.
+/// How long clients may keep one list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// What all its parts that have no time of their own allow.
+    pub longest: Duration,
+    /// When the first part that has one is over.
+    pub until: Option<Instant>,
+    /// A part of it belongs to one authorization context.
+    pub private: bool,
+}
+
+impl Keep {
+    /// What is left of it at this moment, in milliseconds. `draw` takes a little off, so that not
+    /// all clients ask again at once.
+    pub fn left_ms(self, now: Instant, draw: u64) -> u64 {
+        let until = self.until.map(|until| until.saturating_duration_since(now));
+        let left = until.map_or(self.longest, |until| until.min(self.longest));
+        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        millis - millis / 1_000 * (draw % 100)
+    }
+}
+
+/// What clients of some abilities see.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct View {
     /// What is on offer.
     pub catalog: Catalog,
+    /// Its lists, rendered.
+    pub pages: Pages,
+    /// How long they may be kept.
+    pub keep: PerKind<Keep>,
+}
+
+impl View {
+    /// Renders everything that can be rendered now instead of per call.
+    pub fn build(catalog: Catalog, keep: PerKind<Keep>) -> Self {
+        let raw = RawValue::from_string(server_info().to_string()).unwrap_or_default();
+        let scope = |kind: Kind| match keep[kind].private {
+            true => CacheScope::Private,
+            false => CacheScope::Public,
+        };
+        let scopes = PerKind::from_fn(scope);
+        let pages = Pages::render(&catalog, &PageSpec { scopes, server_info: &raw });
+        Self { catalog, pages, keep }
+    }
+}
+
+/// One immutable view of everything.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What clients see that can be asked for nothing, and all for whom there is no other view.
+    pub view: Arc<View>,
+    /// What others see.
+    pub views: HashMap<Abilities, Arc<View>>,
     /// The upstreams, in the order of the configuration.
     pub upstreams: Vec<Upstream>,
     /// The tools that run in this process.
     pub builtins: Arc<Builtins>,
-    /// Rendered tool lists.
-    pub pages: Pages,
     /// What the merge had to decide: collisions, dropped tools, odd names. One sentence each.
     pub reports: Vec<String>,
     /// Between prefix and name of a tool.
     pub separator: String,
     /// Metric handles by exposed name.
     pub meters: HashMap<Arc<str>, ToolMeters>,
-    fixed: Fixed,
+    fixed: Arc<Fixed>,
 }
 
 /// Answers that do not depend on the request.
@@ -66,47 +121,43 @@ pub fn server_info() -> Value {
 }
 
 impl Snapshot {
-    /// Renders everything that can be rendered now instead of per call.
+    /// A snapshot of these views.
     pub fn build(
-        catalog: Catalog,
+        view: View,
+        views: HashMap<Abilities, Arc<View>>,
         separator: &str,
         upstreams: Vec<Upstream>,
         builtins: Arc<Builtins>,
         meters: &Meters,
         before: Option<&Self>,
     ) -> Self {
-        let server_info = server_info();
-        let raw = RawValue::from_string(server_info.to_string()).unwrap_or_default();
-        // What a client sees depends on nothing but the configuration; still, lists of legacy
-        // upstreams may, so they are never called public.
-        let spec = PageSpec { ttl: LIST_TTL, scope: CacheScope::Private, server_info: &raw };
-        let pages = Pages::render(&catalog, &spec);
+        let view = Arc::new(view);
         let kept = |name: &Arc<str>| before.and_then(|b| b.meters.get(name)).cloned();
-        let handles = catalog
-            .tools()
-            .iter()
-            .map(|tool| {
-                (
-                    Arc::clone(&tool.name),
-                    kept(&tool.name).unwrap_or_else(|| meters.tool(&tool.name)),
-                )
-            })
-            .collect();
-        let instructions = instructions(&upstreams);
-        let ttl = u64::try_from(LIST_TTL.as_millis()).unwrap_or(u64::MAX);
-        let discover = modern::discover_result(&server_info, Some(&instructions), ttl);
-        let fixed =
-            Fixed { discover: Bytes::from(discover.to_string()), server_info, instructions };
+        let mut handles = HashMap::new();
+        for tool in views.values().chain([&view]).flat_map(|view| view.catalog.tools()) {
+            handles
+                .entry(Arc::clone(&tool.name))
+                .or_insert_with(|| kept(&tool.name).unwrap_or_else(|| meters.tool(&tool.name)));
+        }
+        let fixed = before.map_or_else(|| Arc::new(fixed(&upstreams)), |b| Arc::clone(&b.fixed));
         Self {
-            catalog,
+            view,
+            views,
             upstreams,
             builtins,
-            pages,
             reports: Vec::new(),
             separator: separator.to_owned(),
             meters: handles,
             fixed,
         }
+    }
+
+    /// What a client of these abilities sees.
+    pub fn view(&self, abilities: Abilities) -> &View {
+        if abilities.is_empty() {
+            return &self.view;
+        }
+        self.views.get(&abilities).unwrap_or(&self.view)
     }
 
     /// The result of `server/discover`.
@@ -123,15 +174,13 @@ impl Snapshot {
         );
         result.to_string().into_bytes()
     }
+}
 
-    /// The result of a list that is empty.
-    pub fn empty_list(&self, kind: &str, era: Era) -> Vec<u8> {
-        let result = match era {
-            Era::Modern => modern::empty_list(kind, &self.fixed.server_info),
-            Era::Legacy => json!({ kind: [] }),
-        };
-        result.to_string().into_bytes()
-    }
+fn fixed(upstreams: &[Upstream]) -> Fixed {
+    let (server_info, instructions) = (server_info(), instructions(upstreams));
+    let ttl = u64::try_from(LIST_TTL.as_millis()).unwrap_or(u64::MAX);
+    let discover = modern::discover_result(&server_info, Some(&instructions), ttl);
+    Fixed { discover: Bytes::from(discover.to_string()), server_info, instructions }
 }
 
 /// What a model should know about the catalog as a whole.
@@ -145,4 +194,24 @@ fn instructions(upstreams: &[Upstream]) -> String {
          before \"__\" says which server it belongs to: {}.",
         names.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock;
+
+    #[test]
+    fn a_list_may_be_kept_as_long_as_its_shortest_part_and_no_longer() {
+        let now = clock::now();
+        let minute = Keep { longest: LIST_TTL, ..Keep::default() };
+        assert_eq!(minute.left_ms(now, 0), 60_000);
+        let part = Keep { until: Some(now + Duration::from_secs(20)), ..minute };
+        assert_eq!(part.left_ms(now, 0), 20_000);
+        assert_eq!(part.left_ms(now + Duration::from_secs(30), 0), 0);
+        for draw in 0..200 {
+            let left = minute.left_ms(now, draw);
+            assert!((54_000..=60_000).contains(&left), "{left}");
+        }
+    }
 }

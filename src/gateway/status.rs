@@ -122,7 +122,7 @@ pub fn tools(snapshot: &Snapshot) -> Vec<Value> {
         }
         entry
     };
-    snapshot.catalog.tools().iter().map(described).collect()
+    snapshot.view.catalog.tools().iter().map(described).collect()
 }
 
 /// Every service by name, as `GET /health` shows them.

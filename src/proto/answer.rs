@@ -22,14 +22,29 @@ pub enum Incoming {
         id: Span,
         /// What it asks for.
         method: Method,
+        /// It is an elicitation that opens a URL.
+        url: bool,
     },
     /// A notification.
     Note {
         /// What it tells.
         method: Method,
-        /// `params.progressToken`
-        token: Option<Span>,
+        /// What it is about.
+        about: About,
     },
+}
+
+/// The members of a notification's `params` that the gateway acts on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About {
+    /// `progressToken`
+    pub token: Option<Span>,
+    /// `level`
+    pub level: Option<Span>,
+    /// `uri`
+    pub uri: Option<Span>,
+    /// `mode`
+    mode: Option<Span>,
 }
 
 /// The answer to a request of ours.
@@ -106,10 +121,10 @@ impl ResultParts {
 pub fn read(text: &[u8]) -> Result<Incoming, SplitError> {
     let refuse = |why| SplitError { id: None, why };
     let scanner = Scanner::new(text, Limits::ANSWER).map_err(|error| refuse(Why::Scan(error)))?;
-    let mut reader = Reader { text, scanner, parts: Parts::default() };
-    reader.message().map_err(|error| refuse(Why::Scan(error)))?;
-    let id = reader.parts.id;
-    reader.parts.judge(text).map_err(|why| SplitError { id, why })
+    let mut parser = Parser { text, scanner, parts: Parts::default() };
+    parser.message().map_err(|error| refuse(Why::Scan(error)))?;
+    let id = parser.parts.id;
+    parser.parts.judge(text).map_err(|why| SplitError { id, why })
 }
 
 /// What was found on the top level of a message.
@@ -117,7 +132,7 @@ pub fn read(text: &[u8]) -> Result<Incoming, SplitError> {
 struct Parts {
     id: Option<Span>,
     method: Option<Span>,
-    token: Option<Span>,
+    about: About,
     result: Option<ResultParts>,
     error: Option<Span>,
     twice: bool,
@@ -133,9 +148,12 @@ impl Parts {
         match (method, self.result, self.error) {
             (Some(name), None, None) => {
                 let method = Method::from_name(&name);
-                Ok(id.map_or(Incoming::Note { method, token: self.token }, |id| Incoming::Ask {
+                let about = self.about;
+                let url = || about.mode.is_some_and(|mode| mode.of(text) == b"\"url\"");
+                Ok(id.map_or(Incoming::Note { method, about }, |id| Incoming::Ask {
                     id,
                     method,
+                    url: url(),
                 }))
             }
             (None, Some(result), None) if result.span.is_some() => {
@@ -152,13 +170,13 @@ impl Parts {
     }
 }
 
-struct Reader<'a> {
+struct Parser<'a> {
     text: &'a [u8],
     scanner: Scanner<'a>,
     parts: Parts,
 }
 
-impl Reader<'_> {
+impl Parser<'_> {
     fn message(&mut self) -> Result<(), ScanError> {
         self.scanner.enter_object()?;
         let mut first = true;
@@ -225,21 +243,42 @@ impl Reader<'_> {
         while let Some(key) = self.scanner.next_key(first)? {
             first = false;
             let value = self.scanner.skip()?;
-            if self.scanner.text_of(key).as_ref() == b"progressToken" {
-                self.parts.token = Some(value);
+            let about = &mut self.parts.about;
+            match self.scanner.text_of(key).as_ref() {
+                b"progressToken" => about.token = Some(value),
+                b"level" => about.level = Some(value),
+                b"uri" => about.uri = Some(value),
+                b"mode" => about.mode = Some(value),
+                _ => {}
             }
         }
         Ok(())
     }
 }
 
-/// The whole answer for a client of the given era: its own id, and what its era requires of a
-/// result. The rest of the bytes stays as it is.
+/// For whom an answer is mended.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// The raw id of its request.
+    pub id: &'a [u8],
+    /// Its era.
+    pub era: Era,
+    /// It asked for something that modern clients may keep, so that they must be told for how
+    /// long: by us, if the upstream says nothing (2026-07-28, server/utilities/caching).
+    pub cacheable: bool,
+}
+
+/// What a modern client is told of something whose upstream says nothing about keeping it.
+const UNKEPT: &[u8] = br#""ttlMs":0,"cacheScope":"private","#;
+
+/// The whole answer for a client: its own id, and what its era requires of a result. The rest of
+/// the bytes stays as it is.
 ///
 /// Modern clients must find `resultType` (2026-07-28, basic). Legacy clients do not know it, nor a
 /// `structuredContent` that is not an object: then the JSON stands in a text block instead.
-pub fn mend(text: &Bytes, answer: &Answer, client_id: &[u8], era: Era) -> Bytes {
-    let block;
+pub fn mend(text: &Bytes, answer: &Answer, reader: Reader<'_>) -> Bytes {
+    let Reader { id: client_id, era, cacheable } = reader;
+    let (block, front);
     if let (None, Body::Error(error)) = (answer.id, &answer.body) {
         // The upstream could not read the id; the client's request has one all the same.
         return error_message(client_id, error.span.of(text)).into();
@@ -257,15 +296,23 @@ pub fn mend(text: &Bytes, answer: &Answer, client_id: &[u8], era: Era) -> Bytes 
         return splice.apply_to(text);
     };
     match era {
-        Era::Modern if parts.result_type.is_none() => {
-            let what: &[u8] = if parts.empty {
-                br#""resultType":"complete""#
-            } else {
-                br#""resultType":"complete","#
-            };
-            splice.insert(span.start + 1, what);
+        Era::Modern => {
+            let kind: &[u8] =
+                if parts.result_type.is_none() { br#""resultType":"complete","# } else { b"" };
+            let unkept = cacheable
+                && parts.kind(text) == ResultKind::Complete
+                && (parts.ttl.is_none() || parts.scope.is_none());
+            if unkept {
+                // Half a word about keeping is no word: ours takes its place.
+                [parts.ttl, parts.scope].into_iter().flatten().for_each(|half| splice.cut(half));
+            }
+            front = [kind, if unkept { UNKEPT } else { b"" }].concat();
+            let what =
+                if parts.empty { front.strip_suffix(b",").unwrap_or(&front) } else { &front };
+            if !what.is_empty() {
+                splice.insert(span.start + 1, what);
+            }
         }
-        Era::Modern => {}
         Era::Legacy => {
             for member in [parts.result_type, parts.ttl, parts.scope].into_iter().flatten() {
                 splice.cut(member);
@@ -311,7 +358,28 @@ mod tests {
 
     fn mended(text: &str, id: &str, era: Era) -> String {
         let text = Bytes::from(text.to_owned());
-        String::from_utf8(mend(&text, &answer(&text), id.as_bytes(), era).to_vec()).unwrap()
+        let reader = Reader { id: id.as_bytes(), era, cacheable: false };
+        String::from_utf8(mend(&text, &answer(&text), reader).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_modern_client_is_told_how_long_a_resource_may_be_kept() {
+        let mended = |text: &'static str| {
+            let text = Bytes::from_static(text.as_bytes());
+            let reader = Reader { id: b"1", era: Era::Modern, cacheable: true };
+            String::from_utf8(mend(&text, &answer(&text), reader).to_vec()).unwrap()
+        };
+        assert_eq!(
+            mended(r#"{"jsonrpc":"2.0","id":1,"result":{"contents":[]}}"#),
+            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","ttlMs":0,"cacheScope":"private","contents":[]}}"#
+        );
+        let whole = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","contents":[],"ttlMs":5,"cacheScope":"public"}}"#;
+        assert_eq!(mended(whole), whole);
+        let asks = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required"}}"#;
+        assert_eq!(mended(asks), asks);
+        let half = mended(r#"{"jsonrpc":"2.0","id":1,"result":{"contents":[],"ttlMs":5}}"#);
+        assert_eq!(half.matches("ttlMs").count(), 1, "{half}");
+        assert!(half.contains(r#""cacheScope":"private""#), "{half}");
     }
 
     #[test]
@@ -367,7 +435,13 @@ mod tests {
             br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":5}}"#,
         )
         .unwrap();
-        assert!(matches!(note, Incoming::Note { method: Method::Progress, token: Some(_) }));
+        let Incoming::Note { method: Method::Progress, about } = note else { panic!() };
+        assert!(about.token.is_some());
+        let ask =
+            br#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"mode":"url"}}"#;
+        let Incoming::Ask { method: Method::Elicit, url: true, .. } = read(ask).unwrap() else {
+            panic!()
+        };
         let error = answer(br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"x"}}"#);
         assert!(matches!(error.body, Body::Error(ErrorParts { code: -32602, .. })));
         assert!(read(br#"{"jsonrpc":"2.0","id":1,"result":7}"#).is_err());

@@ -49,6 +49,10 @@ pub struct Envelope {
     pub arguments: Option<Span>,
     /// `params.cursor`
     pub cursor: Option<Span>,
+    /// `params.ref`
+    pub reference: Option<Span>,
+    /// `result` or `error` of a response.
+    pub outcome: Option<Span>,
     /// `params._meta`, an object.
     pub meta: Option<Span>,
     /// The members of `_meta` that the gateway acts on.
@@ -83,7 +87,9 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Scan(error) => write!(f, "the message is {error}"),
-            Self::Batch => f.write_str("batches are not supported: send one message a request"),
+            Self::Batch => f.write_str(
+                "a batch, which only the revision 2025-03-26 has: send one message a request",
+            ),
             Self::Invalid(what) => write!(f, "not a JSON-RPC 2.0 message: {what}"),
             Self::Duplicate(key) => write!(f, "the member \"{key}\" stands twice"),
             Self::Variant(key, known) => {
@@ -173,7 +179,7 @@ impl<'a> Reader<'a> {
                 b"id" => self.envelope.id = Some(self.scanner.skip()?),
                 b"method" => self.envelope.method_span = Some(self.scanner.skip()?),
                 b"result" | b"error" => {
-                    self.scanner.skip()?;
+                    self.envelope.outcome = Some(self.scanner.skip()?);
                     outline.response = true;
                 }
                 _ => {
@@ -205,6 +211,7 @@ impl<'a> Reader<'a> {
                 b"uri" => self.envelope.uri = Some(self.scanner.skip()?),
                 b"arguments" => self.envelope.arguments = Some(self.scanner.skip()?),
                 b"cursor" => self.envelope.cursor = Some(self.scanner.skip()?),
+                b"ref" => self.envelope.reference = Some(self.scanner.skip()?),
                 _ => {
                     self.scanner.skip()?;
                 }

@@ -19,6 +19,11 @@ pub const MISSING_CAPABILITY: i64 = -32021;
 /// The protocol version is not supported (2026-07-28).
 pub const UNSUPPORTED_VERSION: i64 = -32022;
 
+/// No such resource (2025-11-25); modern clients must not see it.
+pub const LEGACY_NOT_FOUND: i64 = -32002;
+/// The client must open a URL first (2025-11-25); modern clients must not see it.
+pub const LEGACY_URL_ELICITATION: i64 = -32042;
+
 /// The gateway is at one of its bounds.
 pub const OVERLOADED: i64 = -31001;
 /// The upstream cannot be reached; nothing was sent.

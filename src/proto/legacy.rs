@@ -4,7 +4,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::abilities::Abilities;
 use super::era::Version;
+use super::level::Level;
+use super::offers::{self, Offers};
 use super::scan::{member, quote};
 
 /// What a legacy client says of itself in `initialize`.
@@ -61,7 +64,7 @@ pub fn initialize_result(
 ) -> Value {
     let mut result = json!({
         "protocolVersion": version.as_str(),
-        "capabilities": capabilities(),
+        "capabilities": offers::own(),
         "serverInfo": server_info,
     });
     if let (Some(text), Some(object)) = (instructions, result.as_object_mut()) {
@@ -70,23 +73,16 @@ pub fn initialize_result(
     result
 }
 
-/// What the gateway offers. Prompts and resources are named because clients list them
-/// unconditionally and some take a refusal for the end of the connection; their lists are empty
-/// where nothing is offered.
-pub fn capabilities() -> Value {
-    json!({ "tools": { "listChanged": true }, "prompts": {}, "resources": {}, "logging": {} })
-}
-
-/// Our own `initialize` request to an upstream. The gateway declares no capability of its own:
-/// what it cannot carry to a client, it does not promise.
-pub fn initialize_request(id: u64, client_info: &Value) -> Vec<u8> {
+/// Our own `initialize` request to an upstream. The gateway declares what the clients of this
+/// session can be asked for, and nothing of its own.
+pub fn initialize_request(id: u64, client_info: &Value, abilities: Abilities) -> Vec<u8> {
     json!({
         "jsonrpc": "2.0",
         "id": id,
         "method": "initialize",
         "params": {
             "protocolVersion": Version::LEGACY_NEWEST.as_str(),
-            "capabilities": {},
+            "capabilities": abilities.to_capabilities(),
             "clientInfo": client_info,
         },
     })
@@ -110,6 +106,20 @@ pub fn list_request(id: u64, method: &str, cursor: Option<&str>) -> Vec<u8> {
         .into_bytes()
 }
 
+/// A request about one resource: `resources/subscribe` or `resources/unsubscribe`.
+pub fn uri_request(id: u64, method: &str, uri: &str) -> Vec<u8> {
+    let (method, uri) = (quote(method), quote(uri));
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{{"uri":{uri}}}}}"#)
+        .into_bytes()
+}
+
+/// Our own `logging/setLevel`.
+pub fn level_request(id: u64, level: Level) -> Vec<u8> {
+    let level = level.as_str();
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"logging/setLevel","params":{{"level":"{level}"}}}}"#)
+        .into_bytes()
+}
+
 /// A cancellation of a request of ours.
 pub fn cancelled(id: &[u8], reason: &str) -> Vec<u8> {
     let mut out =
@@ -124,10 +134,8 @@ pub fn cancelled(id: &[u8], reason: &str) -> Vec<u8> {
 pub struct Welcome {
     /// The version of the session.
     pub version: Version,
-    /// It offers tools.
-    pub tools: bool,
-    /// It tells when its tools change.
-    pub tools_changed: bool,
+    /// What it offers.
+    pub offers: Offers,
 }
 
 /// Reads the result object of `initialize`.
@@ -138,9 +146,7 @@ pub fn read_welcome(result: &[u8]) -> Result<Welcome, String> {
         .ok_or_else(|| format!("it answered initialize with the unknown version {text:?}"))?;
     Ok(Welcome {
         version,
-        tools: result.pointer("/capabilities/tools").is_some(),
-        tools_changed: result.pointer("/capabilities/tools/listChanged")
-            == Some(&Value::Bool(true)),
+        offers: Offers::read(result.get("capabilities").unwrap_or(&Value::Null)),
     })
 }
 
@@ -152,6 +158,7 @@ pub fn cancelled_id(params: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::offers::Lists;
 
     #[test]
     fn a_handshake_is_read_and_answered() {
@@ -170,10 +177,9 @@ mod tests {
             br#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true}}}"#,
         )
         .unwrap();
-        assert_eq!(
-            welcome,
-            Welcome { version: Version::V2025_11_25, tools: true, tools_changed: true }
-        );
+        let tools = Lists { tools: true, ..Lists::NONE };
+        let offers = Offers { lists: tools, changes: tools, ..Offers::default() };
+        assert_eq!(welcome, Welcome { version: Version::V2025_11_25, offers });
         assert!(read_welcome(br#"{"protocolVersion":"x"}"#).is_err());
     }
 

@@ -45,8 +45,24 @@ pub enum Method {
     LogMessage,
     /// `notifications/tools/list_changed`
     ToolsChanged,
+    /// `notifications/prompts/list_changed`
+    PromptsChanged,
+    /// `notifications/resources/list_changed`
+    ResourcesChanged,
+    /// `notifications/resources/updated`
+    ResourceUpdated,
+    /// `notifications/subscriptions/acknowledged` (modern)
+    Acknowledged,
     /// `notifications/roots/list_changed` (legacy)
     RootsChanged,
+    /// `roots/list` (legacy, from the server)
+    RootsList,
+    /// `sampling/createMessage` (legacy, from the server)
+    Sampling,
+    /// `elicitation/create` (legacy, from the server)
+    Elicit,
+    /// `notifications/elicitation/complete` (2025-11-25)
+    ElicitationComplete,
     /// Any other name.
     #[default]
     Other,
@@ -74,7 +90,15 @@ const NAMES: &[(Method, &str)] = &[
     (Method::Progress, "notifications/progress"),
     (Method::LogMessage, "notifications/message"),
     (Method::ToolsChanged, "notifications/tools/list_changed"),
+    (Method::PromptsChanged, "notifications/prompts/list_changed"),
+    (Method::ResourcesChanged, "notifications/resources/list_changed"),
+    (Method::ResourceUpdated, "notifications/resources/updated"),
+    (Method::Acknowledged, "notifications/subscriptions/acknowledged"),
     (Method::RootsChanged, "notifications/roots/list_changed"),
+    (Method::RootsList, "roots/list"),
+    (Method::Sampling, "sampling/createMessage"),
+    (Method::Elicit, "elicitation/create"),
+    (Method::ElicitationComplete, "notifications/elicitation/complete"),
 ];
 
 /// Which member of `params` says what a request is about, and is mirrored in `Mcp-Name`.
@@ -110,13 +134,20 @@ impl Method {
     /// may not send gets 404 and -32601 (specification 2026-07-28, basic/transports).
     pub fn served_to(self, era: Era) -> bool {
         match self {
-            Self::Initialize | Self::Ping | Self::SetLevel => era == Era::Legacy,
+            Self::Initialize
+            | Self::Ping
+            | Self::SetLevel
+            | Self::ResourcesSubscribe
+            | Self::ResourcesUnsubscribe => era == Era::Legacy,
             Self::Discover | Self::Listen => era == Era::Modern,
             Self::ToolsList
             | Self::ToolsCall
             | Self::ResourcesList
             | Self::TemplatesList
-            | Self::PromptsList => true,
+            | Self::ResourcesRead
+            | Self::PromptsList
+            | Self::PromptsGet
+            | Self::Complete => true,
             _ => false,
         }
     }

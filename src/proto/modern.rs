@@ -3,15 +3,16 @@
 use serde_json::{Value, json};
 
 use super::era::{MODERN_VERSIONS, Version};
+use super::listen::Filter;
 use super::meta;
-use super::scan::quote;
+use super::offers::{self, Offers};
 
 /// The result of `server/discover` (2026-07-28, server/discover).
 pub fn discover_result(server_info: &Value, instructions: Option<&str>, ttl_ms: u64) -> Value {
     let mut result = json!({
         "resultType": "complete",
         "supportedVersions": MODERN_VERSIONS.map(Version::as_str),
-        "capabilities": { "tools": { "listChanged": true }, "prompts": {}, "resources": {} },
+        "capabilities": offers::own(),
         "ttlMs": ttl_ms,
         "cacheScope": "private",
         "_meta": { meta::SERVER_INFO: server_info },
@@ -39,8 +40,8 @@ pub fn request(id: u64, method: &str, cursor: Option<&str>, client_info: &Value)
         .into_bytes()
 }
 
-/// Our own `subscriptions/listen` for changes of the tool list.
-pub fn listen_request(id: u64, client_info: &Value) -> Vec<u8> {
+/// Our own `subscriptions/listen`.
+pub fn listen_request(id: u64, client_info: &Value, filter: &Filter) -> Vec<u8> {
     json!({
         "jsonrpc": "2.0",
         "id": id,
@@ -51,7 +52,7 @@ pub fn listen_request(id: u64, client_info: &Value) -> Vec<u8> {
                 meta::CAPABILITIES: {},
                 meta::CLIENT_INFO: client_info,
             },
-            "notifications": { "toolsListChanged": true },
+            "notifications": filter.to_value(),
         },
     })
     .to_string()
@@ -63,10 +64,8 @@ pub fn listen_request(id: u64, client_info: &Value) -> Vec<u8> {
 pub struct Discovered {
     /// The newest modern revision that both speak; `None` if there is none.
     pub version: Option<Version>,
-    /// It offers tools.
-    pub tools: bool,
-    /// It tells when its tools change.
-    pub tools_changed: bool,
+    /// What it offers.
+    pub offers: Offers,
 }
 
 /// Reads the result object of `server/discover`; `None` if it is not one.
@@ -76,9 +75,7 @@ pub fn read_discovered(result: &[u8]) -> Option<Discovered> {
     let mutual = |version: &Version| supported.iter().any(|v| v.as_str() == Some(version.as_str()));
     Some(Discovered {
         version: MODERN_VERSIONS.into_iter().rev().find(mutual),
-        tools: result.pointer("/capabilities/tools").is_some(),
-        tools_changed: result.pointer("/capabilities/tools/listChanged")
-            == Some(&Value::Bool(true)),
+        offers: Offers::read(result.get("capabilities").unwrap_or(&Value::Null)),
     })
 }
 
@@ -87,31 +84,6 @@ pub fn supported_in_error(error: &[u8]) -> Vec<String> {
     let error: Value = serde_json::from_slice(error).unwrap_or_default();
     let list = error.pointer("/data/supported").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
-}
-
-/// An empty list of `kind` for a modern client.
-pub fn empty_list(kind: &str, server_info: &Value) -> Value {
-    json!({
-        "resultType": "complete",
-        kind: [],
-        "ttlMs": 0,
-        "cacheScope": "private",
-        "_meta": { meta::SERVER_INFO: server_info },
-    })
-}
-
-/// `notifications/tools/list_changed`, tagged with its subscription where there is one.
-pub fn tools_changed(subscription: Option<&[u8]>) -> Vec<u8> {
-    let mut out = br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed""#.to_vec();
-    if let Some(id) = subscription {
-        out.extend_from_slice(
-            format!(r#","params":{{"_meta":{{{}:"#, quote(meta::SUBSCRIPTION_ID)).as_bytes(),
-        );
-        out.extend_from_slice(id);
-        out.extend_from_slice(b"}}");
-    }
-    out.push(b'}');
-    out
 }
 
 #[cfg(test)]
@@ -124,18 +96,11 @@ mod tests {
         let read = read_discovered(result.to_string().as_bytes()).unwrap();
         assert_eq!(
             read,
-            Discovered { version: Some(Version::V2026_07_28), tools: true, tools_changed: true }
+            Discovered { version: Some(Version::V2026_07_28), offers: Offers::EVERYTHING }
         );
         let old =
             read_discovered(br#"{"supportedVersions":["2025-11-25"],"capabilities":{}}"#).unwrap();
         assert_eq!(old.version, None);
         assert_eq!(read_discovered(b"{}"), None);
-    }
-
-    #[test]
-    fn a_change_carries_its_subscription_with_its_type() {
-        let text = String::from_utf8(tools_changed(Some(b"\"s\""))).unwrap();
-        assert!(text.contains(r#""io.modelcontextprotocol/subscriptionId":"s""#), "{text}");
-        serde_json::from_str::<Value>(&text).unwrap();
     }
 }

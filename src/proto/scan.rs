@@ -194,6 +194,28 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Where the elements of the one array that the text is stand; the first `count_max` of them.
+    pub fn elements(&mut self, count_max: usize) -> Result<Vec<Span>, ScanError> {
+        if self.peek() != Some(b'[') {
+            return Err(self.syntax());
+        }
+        self.push(false)?;
+        let mut found = Vec::new();
+        if self.peek() == Some(b']') {
+            self.pop();
+            return self.finish().map(|()| found);
+        }
+        loop {
+            found.push(self.skip()?);
+            if found.len() >= count_max {
+                return Ok(found);
+            }
+            if !self.next_in_container()? {
+                return self.finish().map(|()| found);
+            }
+        }
+    }
+
     /// Checks that nothing but white space is left.
     pub fn finish(&mut self) -> Result<(), ScanError> {
         match self.peek() {

@@ -104,6 +104,14 @@ impl Meters {
 
     /// The handles of one replica.
     pub fn replica(&self, upstream: &str, replica: &str) -> ReplicaMeters {
+        let handles = self.replica_beside(upstream, replica);
+        handles.up.set(0.0);
+        handles
+    }
+
+    /// The handles of one that stands beside a replica: all but whether it is up, which the other
+    /// one says.
+    pub fn replica_beside(&self, upstream: &str, replica: &str) -> ReplicaMeters {
         let labels = || {
             vec![
                 Label::new("upstream", upstream.to_owned()),
@@ -116,7 +124,6 @@ impl Meters {
             self.counter(names::UPSTREAM_REQUESTS, labels)
         };
         let up = self.gauge(names::UPSTREAM_UP, labels());
-        up.set(0.0);
         ReplicaMeters {
             up,
             answered: outcome("answered"),

@@ -1,19 +1,20 @@
-//! The stream on which an HTTP server tells that its tools changed: the legacy GET stream or a
-//! modern `subscriptions/listen`. Lost streams are opened again; what may have been missed in
-//! between counts as a change.
+//! The standing stream on which an HTTP server tells what changed: the legacy GET stream or a modern
+//! `subscriptions/listen`. Lost streams are opened again; what may have been missed in between
+//! counts as a change.
 
 use std::time::{Duration, Instant};
 
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming as Body;
 use serde_json::Value;
 
 use crate::base::{Fault, clock, rng};
 use crate::proto::answer::{Incoming, read};
-use crate::proto::frame::SseFramer;
-use crate::proto::{Era, Method, modern};
+use crate::proto::listen::Filter;
+use crate::proto::{Era, Lists, modern};
 
-use super::http::{EVENT_BYTES_MAX, HttpLink};
+use super::ask::refusal;
+use super::events::Events;
+use super::http::HttpLink;
+use super::messages::Messages;
 
 /// First wait before a lost stream is opened again.
 const REOPEN_BASE: Duration = Duration::from_secs(1);
@@ -25,34 +26,85 @@ const REOPEN_MAX: Duration = Duration::from_mins(1);
 pub struct Changes<'a> {
     link: &'a HttpLink,
     us: &'a Value,
-    open: Option<(Body, SseFramer)>,
+    events: &'a Events,
+    /// What a modern server is asked to tell; a legacy one tells what it likes.
+    filter: Filter,
+    /// Lists that count as changed when the stream stands again.
+    missed: Lists,
+    open: Option<Messages>,
     failures: u32,
     reopen_at: Instant,
     /// The server has no such stream.
     refused: bool,
+    /// A stream that stood was lost.
+    lost: bool,
+    /// The stream that stands asks for something else than the filter.
+    stale: bool,
 }
 
 impl<'a> Changes<'a> {
-    /// Not open yet.
-    pub fn new(link: &'a HttpLink, us: &'a Value) -> Self {
-        Self { link, us, open: None, failures: 0, reopen_at: clock::now(), refused: false }
+    /// Not open yet. `lists` are the ones whose changes the server tells.
+    pub fn new(link: &'a HttpLink, us: &'a Value, events: &'a Events, lists: Lists) -> Self {
+        let filter = Filter { lists, ..Filter::default() };
+        Self {
+            link,
+            us,
+            events,
+            filter,
+            missed: lists,
+            open: None,
+            failures: 0,
+            reopen_at: clock::now(),
+            refused: false,
+            lost: false,
+            stale: false,
+        }
     }
 
-    /// Resolves when the tools may have changed. A server without such a stream never resolves.
-    /// May be dropped and called again.
-    pub async fn next(&mut self) {
+    /// Asks for these changes from now on. A modern stream is opened anew for that, before the old
+    /// one is closed: what is told twice does no harm, what is told to nobody does.
+    pub fn watch(&mut self, filter: Filter) {
+        if self.filter != filter {
+            self.filter = filter;
+            if self.link.dialect().era == Era::Modern {
+                (self.refused, self.reopen_at, self.failures) = (false, clock::now(), 0);
+                self.stale = true;
+            }
+        }
+    }
+
+    /// Reads the stream and puts what it tells into the events; never resolves. May be dropped and
+    /// called again.
+    pub async fn run(&mut self) {
         loop {
-            if self.refused {
+            let idle = self.link.dialect().era == Era::Modern && self.filter.is_empty();
+            if self.refused || idle {
                 return std::future::pending().await;
             }
-            if self.open.is_none() {
+            if self.open.is_none() || self.stale {
                 self.reopen().await;
-                if self.open.is_some() {
-                    return; // what changed before it stood was told to nobody
-                }
-            } else if self.read().await {
-                return;
+                continue;
             }
+            let message = match &mut self.open {
+                Some(open) => open.next().await,
+                None => None,
+            };
+            match message {
+                Some(message) => self.take(&message),
+                None => (self.open, self.lost) = (None, true),
+            }
+        }
+    }
+
+    fn take(&mut self, message: &[u8]) {
+        self.failures = 0;
+        match read(message) {
+            Ok(Incoming::Note { method, about }) => self.events.note(message, method, about),
+            // A question that belongs to no call has no client to answer it.
+            Ok(Incoming::Ask { id, method, .. }) => {
+                self.link.reply(refusal(id.of(message), method));
+            }
+            Ok(Incoming::Answer(_)) | Err(_) => {}
         }
     }
 
@@ -65,42 +117,38 @@ impl<'a> Changes<'a> {
         self.failures += 1;
         self.reopen_at = clock::now() + wait;
         match self.request().await {
-            Ok(Some(body)) => self.open = Some((body, SseFramer::new(EVENT_BYTES_MAX))),
-            Ok(None) => self.refused = true,
+            Ok(Some(messages)) => self.opened(messages).await,
+            Ok(None) => (self.open, self.refused) = (None, true),
             Err(fault) => tracing::debug!(%fault, "could not open the stream of changes"),
         }
     }
 
-    async fn request(&self) -> Result<Option<Body>, Fault> {
+    /// A new stream stands.
+    async fn opened(&mut self, messages: Messages) {
+        self.stale = false;
+        match self.open.replace(messages) {
+            // What the old one has told already is not lost.
+            Some(mut old) => {
+                let none = Duration::ZERO;
+                while let Ok(Some(message)) = tokio::time::timeout(none, old.next()).await {
+                    self.take(&message);
+                }
+            }
+            // What changed before it stood was told to nobody.
+            None => self.events.lists(self.missed),
+        }
+        if std::mem::take(&mut self.lost) {
+            self.events.uris(&self.filter.uris);
+        }
+    }
+
+    async fn request(&self) -> Result<Option<Messages>, Fault> {
         match self.link.dialect().era {
             Era::Legacy => self.link.open_stream().await,
             Era::Modern => {
                 let number = self.link.number();
-                self.link.open_listen(modern::listen_request(number, self.us)).await
-            }
-        }
-    }
-
-    /// Reads until a change is told or the stream ends. Answers whether a change was told.
-    async fn read(&mut self) -> bool {
-        let Some((body, framer)) = &mut self.open else {
-            return false;
-        };
-        loop {
-            while let Some(event) = framer.next_event() {
-                let Ok(event) = event else { break };
-                self.failures = 0;
-                if let Ok(Incoming::Note { method: Method::ToolsChanged, .. }) = read(&event.data) {
-                    return true;
-                }
-            }
-            if let Some(Ok(frame)) = body.frame().await {
-                if let Ok(data) = frame.into_data() {
-                    framer.push(data);
-                }
-            } else {
-                self.open = None;
-                return false;
+                let body = modern::listen_request(number, self.us, &self.filter);
+                self.link.open_listen(body).await
             }
         }
     }

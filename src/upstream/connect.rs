@@ -11,8 +11,9 @@ use crate::base::{Fault, Kind, Sent, Tasks};
 use crate::egress::HttpClient;
 use crate::proto::answer::Body;
 use crate::proto::legacy::{self, Welcome};
+use crate::proto::listen::Filter;
 use crate::proto::modern::{self, Discovered};
-use crate::proto::{Method, Version};
+use crate::proto::{Abilities, Method, Offers, Version};
 
 use super::exchange::{Done, Exchange, Frame};
 use super::greet::{self, Verdict};
@@ -63,8 +64,6 @@ pub struct Session {
     pub live: Arc<Live>,
     /// The process behind it, where there is one.
     pub child: Option<Running>,
-    /// Keeps a modern child's subscription open.
-    pub subscription: Option<Exchange>,
     /// Its era was asked for, and may change when it is asked again.
     pub probed: bool,
 }
@@ -79,7 +78,7 @@ pub async fn connect(
         (ReplicaKind::Child(launch), _) => connect_child(replica, launch, means).await,
         (ReplicaKind::Http(spec), Some(client)) => {
             let link = HttpLink::new(spec, client.clone(), means.tasks.clone());
-            connect_http(replica.spec.era, spec, link, means).await
+            connect_http(replica, spec, link, means).await
         }
         (ReplicaKind::Http(_), None) => Err(Fault::gateway(Kind::Connect, "it has no HTTP client")),
     }
@@ -93,22 +92,25 @@ async fn connect_child(
     means: &Means,
 ) -> Result<Session, Fault> {
     let verdict = match replica.spec.era {
+        // Only legacy servers are told of abilities in advance.
+        _ if !replica.abilities.is_empty() => Verdict::Legacy,
         EraPolicy::Legacy => Verdict::Legacy,
         EraPolicy::Modern => Verdict::Modern(assumed_modern()),
         EraPolicy::Auto => probe_child(replica, launch, means).await?,
     };
     let running = start(replica, launch, means).await?;
     let outcome = match verdict {
-        Verdict::Modern(found) => greet_modern_child(&running, &found, means),
-        Verdict::Legacy => greet_legacy_child(&running, launch, means).await,
+        Verdict::Modern(found) => Ok(modern_child(&running, &found)),
+        Verdict::Legacy => greet_legacy_child(&running, launch, means, replica.abilities).await,
         Verdict::Incompatible(why) => Err(Fault::upstream(Kind::Protocol, Sent::No, why)),
         Verdict::Unknown(fault) => Err(fault),
     };
     match outcome {
-        Ok((link, tools_changed, subscription)) => {
-            let live = Arc::new(Live { link: Link::Stdio(link), tools_changed });
+        Ok((link, offers)) => {
+            let events = Arc::clone(running.channel.events());
+            let live = Arc::new(Live::new(Link::Stdio(link), offers, events));
             let probed = replica.spec.era == EraPolicy::Auto;
-            Ok(Session { live, child: Some(running), subscription, probed })
+            Ok(Session { live, child: Some(running), probed })
         }
         Err(fault) => Err(running.end(fault).await),
     }
@@ -116,7 +118,7 @@ async fn connect_child(
 
 /// What is assumed of a server that the operator calls modern: its list will show the rest.
 fn assumed_modern() -> Discovered {
-    Discovered { version: Some(Version::MODERN_NEWEST), tools: true, tools_changed: true }
+    Discovered { version: Some(Version::MODERN_NEWEST), offers: Offers::EVERYTHING }
 }
 
 /// Asks a disposable sibling for its era. The child that is kept never sees the question: some
@@ -172,46 +174,43 @@ async fn start(replica: &Replica, launch: &LaunchSpec, means: &Means) -> Result<
     Ok(Running { child, channel, stderr })
 }
 
-type GreetedChild = (StdioLink, bool, Option<Exchange>);
+type GreetedChild = (StdioLink, Offers);
 
-fn greet_modern_child(
-    running: &Running,
-    found: &Discovered,
-    means: &Means,
-) -> Result<GreetedChild, Fault> {
+fn modern_child(running: &Running, found: &Discovered) -> GreetedChild {
     let version = found.version.unwrap_or(Version::MODERN_NEWEST);
-    let link = StdioLink::new(Arc::clone(&running.channel), version);
-    let subscription = if found.tools_changed {
-        let number = running.channel.number();
-        Some(Exchange::Stdio(link.ask(modern::listen_request(number, &means.us), number)?))
-    } else {
-        None
-    };
-    Ok((link, found.tools_changed, subscription))
+    (StdioLink::new(Arc::clone(&running.channel), version), found.offers)
+}
+
+/// Asks a modern child to tell of changes. Dropping the exchange ends the subscription.
+pub fn listen_child(link: &StdioLink, filter: &Filter, means: &Means) -> Result<Exchange, Fault> {
+    let number = link.channel().number();
+    let body = modern::listen_request(number, &means.us, filter);
+    link.ask(body, number).map(Exchange::Stdio)
 }
 
 async fn greet_legacy_child(
     running: &Running,
     launch: &LaunchSpec,
     means: &Means,
+    abilities: Abilities,
 ) -> Result<GreetedChild, Fault> {
     let channel = &running.channel;
     let link = StdioLink::new(Arc::clone(channel), Version::LEGACY_NEWEST);
     let number = channel.number();
-    let exchange = link.ask(legacy::initialize_request(number, &means.us), number)?;
+    let exchange = link.ask(legacy::initialize_request(number, &means.us, abilities), number)?;
     let done = tokio::select! {
         outcome = Exchange::Stdio(exchange).finish() => outcome?,
         fault = first_byte_then(channel, launch.start_timeout) => return Err(fault),
     };
     if greet::refused_handshake(&done) {
         // The probe ran out of time on a modern server that was slow to start.
-        return greet_modern_child(running, &assumed_modern(), means);
+        return Ok(modern_child(running, &assumed_modern()));
     }
     let welcome = welcome(&done)?;
     let mut body = legacy::INITIALIZED.to_vec();
     body.push(b'\n');
     channel.tell(body)?;
-    Ok((StdioLink::new(Arc::clone(channel), welcome.version), welcome.tools_changed, None))
+    Ok((StdioLink::new(Arc::clone(channel), welcome.version), welcome.offers))
 }
 
 impl Running {
@@ -279,30 +278,33 @@ impl Running {
 // === URLs ===
 
 async fn connect_http(
-    policy: EraPolicy,
+    replica: &Replica,
     spec: &HttpSpec,
     mut link: HttpLink,
     means: &Means,
 ) -> Result<Session, Fault> {
+    let (policy, abilities) = (replica.spec.era, replica.abilities);
     let verdict = match policy {
+        // Only legacy servers are told of abilities in advance.
+        _ if !abilities.is_empty() => Verdict::Legacy,
         EraPolicy::Legacy => Verdict::Legacy,
         EraPolicy::Auto | EraPolicy::Modern => probe_http(&link, means).await,
     };
-    let tools_changed = match verdict {
+    let offers = match verdict {
         Verdict::Modern(found) => {
             link.speak(found.version.unwrap_or(Version::MODERN_NEWEST), None);
-            found.tools_changed
+            found.offers
         }
         Verdict::Legacy if policy == EraPolicy::Modern => {
             return Err(protocol(format!("{} does not speak the modern era", spec.url)));
         }
-        Verdict::Legacy => handshake_http(&mut link, means).await?.tools_changed,
+        Verdict::Legacy => handshake_http(&mut link, means, abilities).await?.offers,
         Verdict::Incompatible(why) => return Err(protocol(why)),
         Verdict::Unknown(fault) => return Err(fault),
     };
-    let live = Arc::new(Live { link: Link::Http(link), tools_changed });
-    let probed = policy == EraPolicy::Auto;
-    Ok(Session { live, child: None, subscription: None, probed })
+    let live = Arc::new(Live::new(Link::Http(link), offers, Arc::default()));
+    let probed = policy == EraPolicy::Auto && abilities.is_empty();
+    Ok(Session { live, child: None, probed })
 }
 
 /// Asks a server behind a URL for its era.
@@ -313,10 +315,14 @@ pub async fn probe_http(link: &HttpLink, means: &Means) -> Verdict {
     greet::over_http(bounded(exchange.finish()).await)
 }
 
-async fn handshake_http(link: &mut HttpLink, means: &Means) -> Result<Welcome, Fault> {
+async fn handshake_http(
+    link: &mut HttpLink,
+    means: &Means,
+    abilities: Abilities,
+) -> Result<Welcome, Fault> {
     link.speak_handshake();
     let number = link.number();
-    let body = legacy::initialize_request(number, &means.us);
+    let body = legacy::initialize_request(number, &means.us, abilities);
     let mut exchange = link.ask(body, number, Method::Initialize);
     let done = bounded(finish(&mut exchange)).await?;
     let welcome = welcome(&done)?;

@@ -4,6 +4,7 @@
 //! `http`.
 
 use bytes::Bytes;
+use http::HeaderMap;
 use smallvec::SmallVec;
 
 use crate::base::Fault;
@@ -13,8 +14,9 @@ use crate::proto::headers::HeaderParam;
 use crate::proto::meta::{self, Claim};
 use crate::proto::scan::quote;
 use crate::proto::splice::Splice;
-use crate::proto::{Era, Version, id};
+use crate::proto::{Abilities, Era, Level, Span, Version, id};
 
+use super::ask::Ask;
 use super::http::HttpExchange;
 use super::stdio::StdioExchange;
 
@@ -30,8 +32,11 @@ pub struct Caller {
     pub capabilities: Bytes,
     /// Who it is, a raw object.
     pub info: Option<Bytes>,
-    /// The least severe log message it wants, raw with quotes.
-    pub log_level: Option<Bytes>,
+    /// The least severe log message it wants.
+    pub log_level: Option<Level>,
+    /// What it can be asked for while a call of it runs. Nothing for modern clients: they are asked
+    /// by results.
+    pub abilities: Abilities,
 }
 
 /// What a client wants sent: its own message and what is known about it.
@@ -41,12 +46,34 @@ pub struct Request<'a> {
     pub body: &'a Bytes,
     /// Its parts.
     pub shape: &'a Envelope,
-    /// The name that the upstream knows the subject by.
-    pub subject: &'a str,
+    /// What it is about, where it is about something that has a name.
+    pub subject: Option<Subject<'a>>,
     /// Who calls.
     pub caller: &'a Caller,
-    /// Parameters of the tool that are mirrored in headers (modern HTTP upstreams).
-    pub params: &'a [HeaderParam],
+    /// What is mirrored in headers for a modern HTTP upstream.
+    pub mirrored: Mirrored<'a>,
+}
+
+/// What a request is about, by the name that the upstream knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Where its name stands in the client's message.
+    pub span: Span,
+    /// The upstream's own name of it.
+    pub name: &'a str,
+}
+
+/// What of a tool's arguments is mirrored in headers.
+#[derive(Clone, Copy, Debug)]
+pub enum Mirrored<'a> {
+    /// What the tool's schema says.
+    Schema(&'a [HeaderParam]),
+    /// The tool is not listed: the client's own headers are passed on, since whoever does not
+    /// recognise one must forward it (2026-07-28, transports, "Custom Headers from Tool
+    /// Parameters").
+    Headers(&'a HeaderMap),
+    /// Nothing.
+    Nothing,
 }
 
 impl Request<'_> {
@@ -91,7 +118,7 @@ pub fn prepare(request: &Request<'_>, dialect: Dialect, number: u64) -> Outgoing
     let keep_id = !dialect.shared && id::portable(request.id());
     let id =
         if keep_id { RawId::from_slice(request.id()) } else { RawId::from_slice(own.as_bytes()) };
-    let subject = quote(request.subject);
+    let subject = request.subject.map(|subject| (subject.span, quote(subject.name)));
     let token_replaced = dialect.shared && request.token().is_some();
     let token = if token_replaced { Some(own.as_bytes()) } else { request.token() };
     let new_meta = meta_for(request, dialect, token);
@@ -101,10 +128,10 @@ pub fn prepare(request: &Request<'_>, dialect: Dialect, number: u64) -> Outgoing
     if !keep_id && let Some(span) = request.shape.id {
         splice.put(span, own.as_bytes());
     }
-    if let Some(span) = request.shape.name.or(request.shape.uri)
-        && span.of(text) != subject.as_bytes()
+    if let Some((span, name)) = &subject
+        && span.of(text) != name.as_bytes()
     {
-        splice.put(span, subject.as_bytes());
+        splice.put(*span, name.as_bytes());
     }
     match (&new_meta, request.shape.meta, request.shape.params) {
         (MetaChange::Keep, _, _) => {
@@ -139,6 +166,7 @@ fn meta_for(request: &Request<'_>, dialect: Dialect, token: Option<&[u8]>) -> Me
         let claimed = request.shape.keys.version.map(|m| m.value.of(request.body));
         claimed == Some(format!("\"{}\"", dialect.version.as_str()).as_bytes())
     };
+    let level = request.caller.log_level.map(|level| quote(level.as_str()));
     let claim = match (request.caller.era, dialect.era) {
         (Era::Legacy, Era::Legacy) => return MetaChange::Keep,
         (Era::Modern, Era::Modern) if same_version() => return MetaChange::Keep,
@@ -147,7 +175,7 @@ fn meta_for(request: &Request<'_>, dialect: Dialect, token: Option<&[u8]>) -> Me
             version: dialect.version.as_str(),
             capabilities: &request.caller.capabilities,
             client_info: request.caller.info.as_deref(),
-            log_level: request.caller.log_level.as_deref(),
+            log_level: level.as_deref().map(str::as_bytes),
         }),
     };
     match (meta::rebuild(old, claim, token), old) {
@@ -168,11 +196,22 @@ pub struct Done {
     pub status: u16,
 }
 
+/// What a client is told before the answer to its request.
+#[derive(Debug)]
+pub enum Told {
+    /// A notification, whole.
+    Note(Bytes),
+    /// A question, which it must answer for the request to go on.
+    Ask(Ask),
+}
+
 /// What comes back while a request is in flight.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Frame {
     /// A notification for the client, its progress token restored.
     Note(Bytes),
+    /// A question for the client.
+    Ask(Ask),
     /// Bytes arrived that are nothing for the client: the replica is alive.
     Alive,
     /// The answer. Nothing follows.
@@ -194,6 +233,15 @@ impl Exchange {
         match self {
             Self::Stdio(exchange) => exchange.next().await,
             Self::Http(exchange) => exchange.next().await,
+        }
+    }
+
+    /// Whether the client has been asked something and has not answered: then the upstream is not
+    /// slow, it waits.
+    pub fn awaits_client(&self) -> bool {
+        match self {
+            Self::Stdio(exchange) => exchange.awaits_client(),
+            Self::Http(exchange) => exchange.awaits_client(),
         }
     }
 
@@ -220,9 +268,15 @@ mod tests {
             capabilities: Bytes::from_static(br#"{"roots":{}}"#),
             info: Some(Bytes::from_static(br#"{"name":"c"}"#)),
             log_level: None,
+            abilities: Abilities::NONE,
         };
-        let request =
-            Request { body: &body, shape: &shape, subject: "x", caller: &caller, params: &[] };
+        let request = Request {
+            body: &body,
+            shape: &shape,
+            subject: shape.name.map(|span| Subject { span, name: "x" }),
+            caller: &caller,
+            mirrored: Mirrored::Nothing,
+        };
         let version = if era == Era::Modern { Version::V2026_07_28 } else { Version::V2025_11_25 };
         let out = prepare(&request, Dialect { era, version, shared }, 9);
         (String::from_utf8(out.body.clone()).unwrap(), out)

@@ -10,6 +10,7 @@ use crate::proto::answer::Body;
 use crate::proto::era::{MODERN_VERSIONS, Version};
 use crate::proto::error::UNSUPPORTED_VERSION;
 use crate::proto::modern::{Discovered, read_discovered, supported_in_error};
+use crate::proto::{Lists, Offers};
 
 use super::exchange::Done;
 
@@ -82,8 +83,7 @@ fn from_answer(done: &Done) -> Option<Verdict> {
                 // It names a revision that we asked with: it contradicts itself, so it is odd, not old.
                 return Some(Verdict::Modern(Discovered {
                     version: Some(Version::MODERN_NEWEST),
-                    tools: true,
-                    tools_changed: false,
+                    offers: Offers { changes: Lists::NONE, ..Offers::EVERYTHING },
                 }));
             }
             if supported.iter().any(|v| Version::parse(v).is_some()) {

@@ -18,12 +18,14 @@ use hyper::body::Incoming as HttpBody;
 use crate::base::{Fault, Kind, Sent, Tasks};
 use crate::egress::{HttpClient, collect};
 use crate::proto::answer::{Answer, Body, Incoming, read};
-use crate::proto::frame::SseFramer;
+use crate::proto::frame::{LineFramer, SseEvent, SseFramer};
 use crate::proto::headers::{encode_value, param_headers};
-use crate::proto::splice::Splice;
-use crate::proto::{Era, Method, Span, Version, error, id, legacy};
+use crate::proto::{Era, Method, Version, id, legacy};
 
-use super::exchange::{Dialect, Done, Frame, Outgoing, RawId, Request, prepare};
+use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal};
+use super::exchange::{Dialect, Done, Frame, Mirrored, Outgoing, RawId, Request, prepare};
+use super::messages::Messages;
+use super::sort::{Sorted, Wanted, sort};
 use super::spec::HttpSpec;
 
 /// Largest whole answer in bytes.
@@ -32,8 +34,14 @@ pub const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest wait until an upstream has taken a notification.
 pub const TELL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most requests of an upstream in the middle of one call.
-const ASKS_MAX: u32 = 64;
+/// How often a call's stream that ended before the answer is taken up again.
+pub const RESUMES_MAX: u32 = 16;
+/// How long to wait before that, unless the server says.
+const RESUME_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait that a server may ask for before that.
+const RESUME_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Longest event id that is kept.
+const EVENT_ID_BYTES_MAX: usize = 1_024;
 /// How long a stream whose answer is complete may take to its end, so that its connection can be
 /// used again.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
@@ -46,6 +54,10 @@ pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-v
 pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// `Mcp-Name`
 pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// `Last-Event-ID`
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// How the headers of mirrored parameters begin.
+const MCP_PARAM: &str = "mcp-param-";
 
 type Pending = Pin<Box<dyn Future<Output = Result<Response<HttpBody>, Fault>> + Send + Sync>>;
 
@@ -128,18 +140,15 @@ impl HttpLink {
         if self.dialect.era == Era::Modern {
             let method = request.shape.method.name();
             head.insert(MCP_METHOD, HeaderValue::from_static(method));
-            if request.shape.method.subject_key().is_some() {
-                head.insert(MCP_NAME, mirrored(&encode_value(request.subject))?);
-            }
-            let arguments = request.shape.arguments.map(|span| span.of(request.body));
-            for (name, value) in param_headers(request.params, arguments.unwrap_or(b"{}"))
-                .map_err(|error| Fault::gateway(Kind::Protocol, error.to_string()))?
+            if let Some(subject) = request.subject
+                && request.shape.method.subject_key().is_some()
             {
-                head.insert(name, value);
+                head.insert(MCP_NAME, named(&encode_value(subject.name))?);
             }
+            mirror(request, &mut head)?;
         }
-        let notes = Notes::of(request, out.token_replaced, number);
-        Ok(self.post(head, out, notes, number))
+        let wanted = Wanted::of(request, out.token_replaced, number);
+        Ok(self.post(head, out, wanted, number))
     }
 
     /// Starts a request of our own.
@@ -149,7 +158,7 @@ impl HttpLink {
             head.insert(MCP_METHOD, HeaderValue::from_static(method.name()));
         }
         let id = RawId::from_slice(number.to_string().as_bytes());
-        self.post(head, Outgoing { body, id, token_replaced: false }, Notes::default(), number)
+        self.post(head, Outgoing { body, id, token_replaced: false }, Wanted::default(), number)
     }
 
     /// Sends a notification, or our answer to an ask. Any 2xx is fine. Takes no longer than
@@ -167,27 +176,38 @@ impl HttpLink {
         Err(status_fault(response.status(), response.headers(), self.has_session()))
     }
 
+    /// Sends a whole answer to a question of the server. It is not waited for.
+    pub fn reply(&self, answer: Vec<u8>) {
+        Back::Http(Box::new(self.clone()), self.tasks.clone()).send(answer);
+    }
+
     /// Opens the legacy stream for what belongs to no request; `None` if the server has none.
-    pub async fn open_stream(&self) -> Result<Option<HttpBody>, Fault> {
-        let mut request = self.request(self.head(), Bytes::new());
-        *request.method_mut() = HttpMethod::GET;
-        request.headers_mut().remove(CONTENT_TYPE);
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        self.opened(self.client.send(request).await?)
+    pub async fn open_stream(&self) -> Result<Option<Messages>, Fault> {
+        self.opened(self.client.send(self.get()).await?)
     }
 
     /// Opens a modern subscription; `None` if the server has none.
-    pub async fn open_listen(&self, body: Vec<u8>) -> Result<Option<HttpBody>, Fault> {
+    pub async fn open_listen(&self, body: Vec<u8>) -> Result<Option<Messages>, Fault> {
         let mut head = self.head();
         head.insert(MCP_METHOD, HeaderValue::from_static(Method::Listen.name()));
         self.opened(self.client.send(self.request(head, Bytes::from(body))).await?)
     }
 
+    /// The request for a stream.
+    fn get(&self) -> HttpRequest<Full<Bytes>> {
+        let mut request = self.request(self.head(), Bytes::new());
+        *request.method_mut() = HttpMethod::GET;
+        request.headers_mut().remove(CONTENT_TYPE);
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        request
+    }
+
     /// A stream, or that the server has none. What may pass is a fault: it is asked again.
-    fn opened(&self, response: Response<HttpBody>) -> Result<Option<HttpBody>, Fault> {
+    fn opened(&self, response: Response<HttpBody>) -> Result<Option<Messages>, Fault> {
         let status = response.status();
-        if status == StatusCode::OK && is_event_stream(response.headers()) {
-            return Ok(Some(response.into_body()));
+        let lines = is_json(response.headers()) && self.dialect.era == Era::Modern;
+        if status == StatusCode::OK && (lines || is_event_stream(response.headers())) {
+            return Ok(Some(Messages::new(response.into_body(), lines)));
         }
         let fault = status_fault(status, response.headers(), self.has_session());
         let passes = matches!(status.as_u16(), 401 | 403 | 408 | 429) || status.is_server_error();
@@ -217,14 +237,16 @@ impl HttpLink {
         request
     }
 
-    fn post(&self, head: HeaderMap, out: Outgoing, notes: Notes, number: u64) -> HttpExchange {
+    fn post(&self, head: HeaderMap, out: Outgoing, wanted: Wanted, number: u64) -> HttpExchange {
         let request = self.request(head, Bytes::from(out.body));
         let client = self.client.clone();
         HttpExchange {
             state: State::Sending(Box::pin(async move { client.send(request).await })),
             id: out.id,
-            notes,
+            wanted,
             asks: 0,
+            waiting: Waiting::default(),
+            resume: Resume::default(),
             number,
             link: self.clone_for_exchange(),
             session: None,
@@ -242,7 +264,27 @@ impl HttpLink {
     }
 }
 
-fn mirrored(text: &str) -> Result<HeaderValue, Fault> {
+/// Adds the headers of the parameters that are mirrored.
+fn mirror(request: &Request<'_>, head: &mut HeaderMap) -> Result<(), Fault> {
+    match request.mirrored {
+        Mirrored::Nothing | Mirrored::Schema([]) => {}
+        Mirrored::Schema(params) => {
+            let arguments = request.shape.arguments.map(|span| span.of(request.body));
+            let headers = param_headers(params, arguments.unwrap_or(b"{}"))
+                .map_err(|error| Fault::gateway(Kind::Protocol, error.to_string()))?;
+            head.extend(headers);
+        }
+        Mirrored::Headers(all) => {
+            let mirrored = |(name, _): &(&HeaderName, _)| name.as_str().starts_with(MCP_PARAM);
+            for (name, value) in all.iter().filter(mirrored) {
+                head.append(name.clone(), value.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn named(text: &str) -> Result<HeaderValue, Fault> {
     HeaderValue::from_str(text).map_err(|_unwritable| {
         Fault::gateway(Kind::Protocol, "the name cannot be written into a header")
     })
@@ -258,12 +300,36 @@ struct After {
 pub struct HttpExchange {
     state: State,
     id: RawId,
-    notes: Notes,
+    wanted: Wanted,
     /// How often the upstream asked something.
     asks: u32,
+    waiting: Waiting,
+    resume: Resume,
     number: u64,
     link: After,
     session: Option<HeaderValue>,
+}
+
+/// How a stream that ends before the answer is taken up again (2025-11-25, transports,
+/// "Resumability and Redelivery").
+#[derive(Debug, Default)]
+struct Resume {
+    /// The id of the last event.
+    last: Option<HeaderValue>,
+    wait: Option<Duration>,
+    count: u32,
+}
+
+impl Resume {
+    /// Takes over what an event says of taking up again.
+    fn note(&mut self, event: &SseEvent) {
+        if let Some(id) = event.id.as_ref().filter(|id| id.len() <= EVENT_ID_BYTES_MAX) {
+            self.last = HeaderValue::from_bytes(id).ok().filter(|id| !id.is_empty());
+        }
+        if let Some(wait) = event.retry {
+            self.wait = Some(wait.min(RESUME_WAIT_MAX));
+        }
+    }
 }
 
 enum State {
@@ -298,6 +364,10 @@ impl HttpExchange {
             let response = pending.await?;
             self.session = response.headers().get(SESSION_ID).cloned();
             let stream = response.status() == StatusCode::OK && is_event_stream(response.headers());
+            if !stream && self.resume.count > 0 {
+                let text = "its stream ended before the answer and cannot be taken up again";
+                return Err(Fault::upstream(Kind::Closed, Sent::Maybe, text));
+            }
             if !stream {
                 return self.whole(response).await.map(Frame::Done);
             }
@@ -305,6 +375,11 @@ impl HttpExchange {
             self.state = State::Stream { framer, body: response.into_body() };
         }
         self.next_event().await
+    }
+
+    /// Whether the client has been asked something and has not answered.
+    pub fn awaits_client(&self) -> bool {
+        self.waiting.any()
     }
 
     /// An answer that is one JSON document, or an HTTP error.
@@ -319,6 +394,9 @@ impl HttpExchange {
         match read(&body) {
             Ok(Incoming::Answer(answer)) if self.belongs(&body, &answer, status) => {
                 Ok(Done { message: body, answer, status: status.as_u16() })
+            }
+            Err(_) if status.is_success() && memchr::memchr(b'\n', &body).is_some() => {
+                self.among_lines(&body)
             }
             _ if !status.is_success() => Err(refused),
             Ok(Incoming::Answer(_)) => {
@@ -344,31 +422,58 @@ impl HttpExchange {
         }
     }
 
+    /// Some servers write a message a line and call it one JSON document: the answer is one of the
+    /// lines. Notes among them came too late to be told.
+    fn among_lines(&self, body: &Bytes) -> Result<Done, Fault> {
+        let mut framer = LineFramer::new(ANSWER_BYTES_MAX);
+        framer.push(body.clone());
+        let mut lines = Vec::new();
+        while let Some(line) = framer.next_line() {
+            lines.extend(line);
+        }
+        lines.extend(framer.finish().and_then(Result::ok));
+        for line in lines {
+            if let Ok(Incoming::Answer(answer)) = read(&line)
+                && self.belongs(&line, &answer, StatusCode::OK)
+            {
+                return Ok(Done { message: line, answer, status: 200 });
+            }
+        }
+        Err(protocol("its answer cannot be read: it is neither one message nor a message a line"))
+    }
+
     async fn next_event(&mut self) -> Result<Frame, Fault> {
-        let State::Stream { framer, body } = &mut self.state else {
-            return Err(protocol("the exchange is over"));
-        };
         loop {
+            let State::Stream { framer, body } = &mut self.state else {
+                return Err(protocol("the exchange is over"));
+            };
             while let Some(event) = framer.next_event() {
                 let event = event.map_err(|error| {
                     Fault::upstream(Kind::TooLarge, Sent::Maybe, format!("its stream: {error}"))
                 })?;
+                self.resume.note(&event);
                 if !event.is_message() || event.data.is_empty() {
                     continue;
                 }
-                match sort(&event.data, &self.id, &self.notes)? {
+                match sort(&event.data, &self.id, &self.wanted)? {
                     Sorted::Done(answer) => {
                         return Ok(Frame::Done(Done { message: event.data, answer, status: 200 }));
                     }
                     Sorted::Note(note) => return Ok(Frame::Note(note)),
-                    Sorted::Ask { id, method } => {
+                    Sorted::Ask { id, method, allowed } => {
                         self.asks += 1;
                         if self.asks > ASKS_MAX {
                             return Err(protocol(format!(
                                 "it asked more than {ASKS_MAX} times in one call"
                             )));
                         }
-                        self.link.refuse_ask(id.of(&event.data), method);
+                        let Some(back) = self.link.back() else { continue };
+                        if allowed {
+                            let answerer = Answerer::new(back, id.of(&event.data), &self.waiting);
+                            let body = event.data;
+                            return Ok(Frame::Ask(Ask { body, id, method, answerer }));
+                        }
+                        back.send(refusal(id.of(&event.data), method));
                     }
                     Sorted::Nothing => {}
                 }
@@ -377,21 +482,14 @@ impl HttpExchange {
                 None => {
                     // Some servers forget the blank line behind their last event.
                     let rest = std::mem::replace(framer, SseFramer::new(0)).finish();
-                    let Some(Ok(event)) = rest else {
-                        let text = "its stream ended before the answer";
-                        return Err(Fault::upstream(Kind::Closed, Sent::Maybe, text));
-                    };
-                    return match sort(&event.data, &self.id, &self.notes)? {
-                        Sorted::Done(answer) => {
-                            Ok(Frame::Done(Done { message: event.data, answer, status: 200 }))
-                        }
-                        _ => Err(protocol("its stream ended with a message that is no answer")),
-                    };
+                    if let Some(Ok(event)) = rest
+                        && let Ok(Sorted::Done(answer)) = sort(&event.data, &self.id, &self.wanted)
+                    {
+                        return Ok(Frame::Done(Done { message: event.data, answer, status: 200 }));
+                    }
+                    self.take_up("its stream ended before the answer").await?;
                 }
-                Some(Err(error)) => {
-                    let message = format!("its stream broke: {error}");
-                    return Err(Fault::upstream(Kind::Closed, Sent::Maybe, message));
-                }
+                Some(Err(error)) => self.take_up(&format!("its stream broke: {error}")).await?,
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         framer.push(data);
@@ -400,6 +498,34 @@ impl HttpExchange {
                 }
             }
         }
+    }
+
+    /// The stream ended before the answer. A legacy server that numbered its events goes on where
+    /// it ended, in the same session at the same replica; else nobody knows what became of the call.
+    async fn take_up(&mut self, why: &str) -> Result<(), Fault> {
+        let lost = || Fault::upstream(Kind::Closed, Sent::Maybe, why.to_owned());
+        let (Some(link), Some(last)) = (&self.link.legacy, self.resume.last.clone()) else {
+            return Err(lost());
+        };
+        self.resume.count += 1;
+        if self.resume.count > RESUMES_MAX {
+            return Err(lost());
+        }
+        let mut request = link.get();
+        request.headers_mut().insert(LAST_EVENT_ID, last);
+        let (client, wait) = (link.client.clone(), self.resume.wait.unwrap_or(RESUME_WAIT));
+        self.state = State::Sending(Box::pin(async move {
+            tokio::time::sleep(wait).await;
+            client.send(request).await
+        }));
+        let State::Sending(pending) = &mut self.state else { return Err(lost()) };
+        let response = pending.await.map_err(|fault| Fault { sent: Sent::Maybe, ..fault })?;
+        if response.status() != StatusCode::OK || !is_event_stream(response.headers()) {
+            return Err(lost());
+        }
+        let framer = SseFramer::new(EVENT_BYTES_MAX);
+        self.state = State::Stream { framer, body: response.into_body() };
+        Ok(())
     }
 
     /// The answer is in: lets a stream run to its end, so that its connection is used again.
@@ -429,110 +555,20 @@ impl Drop for HttpExchange {
 }
 
 impl After {
-    /// A request of the server in the middle of ours. Until interaction is bridged it is refused at
-    /// once, so that nobody waits.
-    fn refuse_ask(&self, id: &[u8], method: Method) {
-        let Some(link) = self.legacy.clone() else {
-            return;
-        };
-        let body = answer_ask(id, method);
-        self.tasks.spawn(async move { link.tell(body).await });
-    }
-}
-
-/// Our answer to a request of an upstream: a ping is answered, all else is refused.
-pub fn answer_ask(id: &[u8], method: Method) -> Vec<u8> {
-    if method == Method::Ping {
-        return error::result_message(id, b"{}");
-    }
-    let text = "the client did not declare the capability that this request needs";
-    error::ErrorBody::new(error::METHOD_NOT_FOUND, text).message(Some(id))
-}
-
-/// What one message of a stream is to the request that waits on it.
-enum Sorted {
-    Done(Answer),
-    Note(Bytes),
-    Ask { id: Span, method: Method },
-    Nothing,
-}
-
-fn sort(data: &Bytes, own: &[u8], notes: &Notes) -> Result<Sorted, Fault> {
-    let message =
-        read(data).map_err(|error| protocol(format!("a message cannot be read: {}", error.why)))?;
-    Ok(match message {
-        Incoming::Answer(answer) => match answer.id {
-            Some(span) if id::same(span.of(data), own) => Sorted::Done(answer),
-            _ => Sorted::Nothing,
-        },
-        Incoming::Ask { id, method } => Sorted::Ask { id, method },
-        Incoming::Note { method: Method::Progress, token: Some(span) } => {
-            notes.progress(data, span).map_or(Sorted::Nothing, Sorted::Note)
-        }
-        Incoming::Note { method: Method::LogMessage, .. } if notes.logs => {
-            Sorted::Note(data.clone())
-        }
-        Incoming::Note { .. } => Sorted::Nothing,
-    })
-}
-
-/// Which notes of a stream belong to a request: never another client's.
-#[derive(Clone, Debug, Default)]
-pub struct Notes {
-    progress: Progress,
-    /// The client takes log messages of this request.
-    logs: bool,
-}
-
-/// Which progress belongs to a request.
-#[derive(Clone, Debug, Default)]
-enum Progress {
-    /// None: the client did not ask for it.
-    #[default]
-    Unwanted,
-    /// What carries the client's own token, which went out as it is.
-    Own(Bytes),
-    /// What carries our number; the client's token takes its place.
-    Replaced(u64, Bytes),
-}
-
-impl Notes {
-    /// What belongs to a request that went out under `number`.
-    pub fn of(request: &Request<'_>, token_replaced: bool, number: u64) -> Self {
-        let progress = match request.token().map(Bytes::copy_from_slice) {
-            None => Progress::Unwanted,
-            Some(token) if token_replaced => Progress::Replaced(number, token),
-            Some(token) => Progress::Own(token),
-        };
-        // A modern client that names no level gets none (2026-07-28, logging).
-        let logs = request.caller.era == Era::Legacy || request.caller.log_level.is_some();
-        Self { progress, logs }
-    }
-
-    /// Whether any progress can belong to the request.
-    pub fn any_progress(&self) -> bool {
-        !matches!(self.progress, Progress::Unwanted)
-    }
-
-    /// A progress note as the client gets it; `None` if it is not the client's.
-    pub fn progress(&self, data: &Bytes, token: Span) -> Option<Bytes> {
-        match &self.progress {
-            Progress::Unwanted => None,
-            Progress::Own(own) => id::same(token.of(data), own).then(|| data.clone()),
-            Progress::Replaced(number, own) => {
-                if id::number(token.of(data)) != Some(*number) {
-                    return None;
-                }
-                let mut splice = Splice::new(data);
-                splice.put(token, own);
-                Some(splice.apply_to(data))
-            }
-        }
+    /// The way back for an answer to a question in the middle of our request. Modern servers have
+    /// no such questions.
+    fn back(&self) -> Option<Back> {
+        let link = self.legacy.clone()?;
+        Some(Back::Http(Box::new(link), self.tasks.clone()))
     }
 }
 
 fn protocol(message: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
     Fault::upstream(Kind::Protocol, Sent::Maybe, message)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -591,17 +627,5 @@ mod tests {
             let status = StatusCode::from_u16(code).unwrap();
             assert_eq!(status_fault(status, &headers, false).sent, sent, "{code}");
         }
-    }
-
-    #[test]
-    fn a_progress_note_gets_the_clients_token_with_its_type() {
-        let data = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}"#);
-        let notes = |number| Notes {
-            progress: Progress::Replaced(number, Bytes::from_static(b"\"1\"")),
-            logs: false,
-        };
-        let Sorted::Note(note) = sort(&data, b"7", &notes(7)).unwrap() else { panic!() };
-        assert!(String::from_utf8_lossy(&note).contains(r#""progressToken":"1","progress":1"#));
-        assert!(matches!(sort(&data, b"8", &notes(8)).unwrap(), Sorted::Nothing));
     }
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::base::{Fault, Kind, clock, rng};
 use crate::egress::{ClientSpec, HttpClient};
 
 use super::backoff::{GREET_AT_ONCE_MAX, What, delay, failures_after};
 use super::connect::{Means, Session, connect};
-use super::listing;
+use super::listing::Listing;
 use super::replica::{Link, Replica, State};
 use super::report::Report;
 use super::spec::ReplicaKind;
@@ -24,12 +26,14 @@ pub struct Keeper {
     pub means: Means,
     /// Where it tells what happens.
     pub report: Report,
+    /// Ends it: when the gateway stops, or when nobody needs this replica any more.
+    pub stop: CancellationToken,
 }
 
 impl Keeper {
     /// Runs until it is told to stop; then the replica is gone.
     pub async fn run(self) {
-        let stop = self.means.tasks.stop_token().clone();
+        let stop = self.stop.clone();
         let client = match &self.replica.spec.kind {
             ReplicaKind::Http(_) => Some(HttpClient::new(&ClientSpec::default())),
             ReplicaKind::Child(_) => None,
@@ -70,7 +74,7 @@ impl Keeper {
     /// One life of the replica, from its start to its end.
     async fn life(&self, client: Option<&HttpClient>) -> Life {
         self.replica.set_down(State::Starting);
-        let stop = self.means.tasks.stop_token().clone();
+        let stop = self.stop.clone();
         let connected = tokio::select! {
             connected = connect(&self.replica, &self.means, client) => connected,
             () = stop.cancelled() => Err(stopping()),
@@ -80,16 +84,17 @@ impl Keeper {
             Err(fault) => return Life { up_since: None, end: End::Down(fault) },
         };
         let listed = tokio::select! {
-            listed = listing::tools(&session.live, &self.means.us) => listed,
+            listed = Listing::walk(&session.live, &self.means.us) => listed,
             () = stop.cancelled() => Err(stopping()),
         };
         let end = match listed {
-            Ok(tools) => {
+            Ok(listing) => {
                 let up_since = Some(clock::now());
                 self.replica.set_up(Arc::clone(&session.live));
-                self.report.listed(&self.replica, &session.live, tools).await;
+                self.report.listed(&self.replica, &session.live, listing.clone()).await;
+                let (replica, means, report) = (&self.replica, &self.means, &self.report);
                 let end = tokio::select! {
-                    end = watch(&mut session, &self.replica, &self.means, &self.report) => end,
+                    end = watch(&mut session, listing, replica, means, report) => end,
                     () = stop.cancelled() => End::Down(stopping()),
                 };
                 Life { up_since, end }
@@ -120,7 +125,6 @@ impl Keeper {
     async fn part(&self, session: Session, life: &Life) {
         self.replica.set_down(State::Starting);
         let (End::Down(why) | End::Greet(why)) = &life.end;
-        drop(session.subscription);
         if let Some(running) = session.child {
             running.stop(StopPace::default(), why).await;
         }

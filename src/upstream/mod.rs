@@ -1,16 +1,20 @@
 //! How bytes reach a server: one task per replica keeps it up, and every request is an exchange.
 
+pub mod ask;
 pub mod backoff;
 pub mod changes;
 pub mod connect;
+pub mod events;
 pub mod exchange;
 pub mod greet;
 pub mod http;
 pub mod keeper;
 pub mod listing;
+pub mod messages;
 pub mod mux;
 pub mod replica;
 pub mod report;
+pub mod sort;
 pub mod spec;
 pub mod stderr;
 pub mod stdio;
@@ -18,5 +22,6 @@ pub mod supervisor;
 pub mod tree;
 pub mod watch;
 
-pub use exchange::{Caller, Done, Exchange, Frame, Request};
+pub use ask::{Answerer, Ask};
+pub use exchange::{Caller, Done, Exchange, Frame, Mirrored, Request, Subject, Told};
 pub use replica::{Live, Replica};

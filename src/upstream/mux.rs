@@ -57,8 +57,15 @@ impl<W> Mux<W> {
     }
 
     /// The waiter of a notification that belongs to a request.
-    pub fn peek(&self, number: u64) -> Option<&W> {
-        self.waiting.get(&number).map(|entry| &entry.waiter)
+    pub fn peek(&mut self, number: u64) -> Option<&mut W> {
+        self.waiting.get_mut(&number).map(|entry| &mut entry.waiter)
+    }
+
+    /// The one waiter that fits; `None` if there is none or more than one.
+    pub fn only(&mut self, fits: impl Fn(&W) -> bool) -> Option<&mut W> {
+        let mut all = self.waiting.values_mut().map(|entry| &mut entry.waiter);
+        let found = all.find(|waiter| fits(waiter))?;
+        if all.any(|waiter| fits(waiter)) { None } else { Some(found) }
     }
 
     /// Takes the waiter of an answer.
@@ -119,6 +126,19 @@ mod tests {
         assert_eq!((told[0].1.sent, told[1].1.sent), (Sent::Maybe, Sent::No));
         assert_eq!(mux.enter(9, "c").unwrap_err().sent, Sent::No);
         assert!(!mux.writing(b));
+    }
+
+    #[test]
+    fn what_could_be_meant_for_two_is_meant_for_nobody() {
+        let mut mux = Mux::default();
+        let (a, b, c) = (mux.number(), mux.number(), mux.number());
+        mux.enter(a, 'a').unwrap();
+        mux.enter(b, 'b').unwrap();
+        assert_eq!(mux.only(|w| *w == 'a'), Some(&mut 'a'));
+        assert_eq!(mux.only(|_| true), None);
+        mux.enter(c, 'c').unwrap();
+        mux.take(a);
+        assert_eq!(mux.only(|w| *w < 'c'), Some(&mut 'b'));
     }
 
     proptest! {

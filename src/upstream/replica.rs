@@ -1,17 +1,20 @@
 //! One running copy of an upstream, as calls see it: whether it is up, which era it speaks, and
 //! how a request is started on it. Its keeper is the only one that changes it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::base::{Fault, Kind, Sent, UpstreamName};
-use crate::proto::{Era, Method, Version, legacy, modern};
+use crate::proto::{Abilities, Era, Level, Method, Offers, Version, legacy, modern};
 use crate::telemetry::ReplicaMeters;
 
+use super::events::Events;
 use super::exchange::{Dialect, Done, Exchange, Request};
 use super::http::HttpLink;
 use super::spec::{ReplicaKind, ReplicaSpec};
@@ -26,16 +29,48 @@ pub enum Link {
     Http(HttpLink),
 }
 
+/// Longest wait until a server has taken the level of its log messages.
+const LEVEL_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A replica that was greeted and listed.
 #[derive(Debug)]
 pub struct Live {
     /// How bytes reach it.
     pub link: Link,
-    /// It tells when its tools change.
-    pub tools_changed: bool,
+    /// What it offers.
+    pub offers: Offers,
+    /// What it tells of itself.
+    pub events: Arc<Events>,
+    /// The least severe log message that it was asked to send.
+    level: Mutex<Option<Level>>,
 }
 
 impl Live {
+    /// A replica that was greeted.
+    pub fn new(link: Link, offers: Offers, events: Arc<Events>) -> Self {
+        Self { link, offers, events, level: Mutex::new(None) }
+    }
+
+    /// A legacy server logs as its session says, and clients share the session: it is asked for the
+    /// least severe messages that any of them wants, and each gets its own (2025-11-25, logging).
+    pub async fn log_at_least(&self, wanted: Option<Level>) {
+        let Some(level) = wanted.filter(|_| self.offers.logging) else { return };
+        if self.dialect().era == Era::Modern {
+            return;
+        }
+        {
+            let mut asked = self.level.lock();
+            if asked.is_some_and(|asked| asked <= level) {
+                return;
+            }
+            *asked = Some(level);
+        }
+        let body = |number| legacy::level_request(number, level);
+        if let Err(fault) = self.ask_with(body, Method::SetLevel, LEVEL_TIMEOUT).await {
+            tracing::debug!(%fault, "could not set the level of its log messages");
+        }
+    }
+
     /// The dialect it speaks.
     pub fn dialect(&self) -> Dialect {
         match &self.link {
@@ -115,6 +150,30 @@ pub enum State {
     Down(String),
 }
 
+/// What replicas have in common: those of one upstream the last two, those that stand beside each
+/// other for clients of different abilities all.
+#[derive(Clone, Debug)]
+pub struct Bonds {
+    /// Calls in flight, bounded.
+    pub permits: Arc<Semaphore>,
+    /// Resources that somebody watches.
+    pub watched: watch::Receiver<Arc<BTreeSet<String>>>,
+    /// Told of every change of state.
+    pub stir: Arc<Notify>,
+}
+
+impl Bonds {
+    /// Bonds of a replica with at most so many calls in flight.
+    pub fn new(
+        inflight_max: usize,
+        watched: watch::Receiver<Arc<BTreeSet<String>>>,
+        stir: Arc<Notify>,
+    ) -> Self {
+        let permits = Arc::new(Semaphore::new(inflight_max.min(Semaphore::MAX_PERMITS)));
+        Self { permits, watched, stir }
+    }
+}
+
 /// One running copy of an upstream.
 #[derive(Debug)]
 pub struct Replica {
@@ -125,30 +184,42 @@ pub struct Replica {
     /// Its handles on the metrics.
     pub meters: ReplicaMeters,
     /// Calls in flight, bounded.
-    pub permits: Semaphore,
+    pub permits: Arc<Semaphore>,
+    /// What its clients can be asked for: the gateway declares it in the handshake. Replicas for
+    /// clients of some ability stand beside the one for everybody.
+    pub abilities: Abilities,
+    /// Resources that somebody watches.
+    pub watched: watch::Receiver<Arc<BTreeSet<String>>>,
+    relist: Notify,
     live: ArcSwapOption<Live>,
     state: Mutex<State>,
+    /// It was up or down at least once.
+    tried: AtomicBool,
     doubt: Notify,
     stir: Arc<Notify>,
 }
 
 impl Replica {
-    /// A replica that is not up yet.
-    /// `stir` is told of every change of state; all replicas of an upstream share it.
+    /// A replica that is not up yet, for clients of some abilities.
     pub fn new(
         upstream: UpstreamName,
         spec: ReplicaSpec,
         meters: ReplicaMeters,
-        inflight_max: usize,
-        stir: Arc<Notify>,
+        abilities: Abilities,
+        bonds: Bonds,
     ) -> Self {
+        let Bonds { permits, watched, stir } = bonds;
         Self {
             upstream,
             spec,
             meters,
-            permits: Semaphore::new(inflight_max.min(Semaphore::MAX_PERMITS)),
+            permits,
+            abilities,
+            watched,
+            relist: Notify::new(),
             live: ArcSwapOption::empty(),
             state: Mutex::new(State::Starting),
+            tried: AtomicBool::new(false),
             doubt: Notify::new(),
             stir,
         }
@@ -174,9 +245,36 @@ impl Replica {
         self.state.lock().clone()
     }
 
+    /// Whether it starts for the first time.
+    pub fn is_new(&self) -> bool {
+        !self.tried.load(Ordering::Acquire)
+    }
+
     /// A call found it not answering: its keeper looks at once.
     pub fn doubt(&self) {
         self.doubt.notify_one();
+    }
+
+    /// What one that stands beside it has in common with it.
+    pub fn bonds(&self) -> Bonds {
+        let (permits, stir) = (Arc::clone(&self.permits), Arc::clone(&self.stir));
+        Bonds { permits, watched: self.watched.clone(), stir }
+    }
+
+    /// Whether `mcp_upstream_up` is this one's to say: one that stands beside another is not
+    /// counted.
+    fn is_counted(&self) -> bool {
+        self.abilities.is_empty()
+    }
+
+    /// A call found its lists to be old: its keeper lists at once.
+    pub fn relist(&self) {
+        self.relist.notify_one();
+    }
+
+    /// Resolves when a call found the lists to be old.
+    pub(super) async fn outdated(&self) {
+        self.relist.notified().await;
     }
 
     /// Resolves when a call had doubts.
@@ -189,16 +287,24 @@ impl Replica {
         let version = live.dialect().version;
         // First what calls look at: nobody must find it neither starting nor up.
         self.live.store(Some(live));
+        self.tried.store(true, Ordering::Release);
         *self.state.lock() = State::Up { version };
-        self.meters.up.set(1.0);
+        if self.is_counted() {
+            self.meters.up.set(1.0);
+        }
         self.stir.notify_waiters();
     }
 
     /// Takes no calls from now on.
     pub(super) fn set_down(&self, state: State) {
         self.live.store(None);
+        if matches!(state, State::Down(_)) {
+            self.tried.store(true, Ordering::Release);
+        }
         *self.state.lock() = state;
-        self.meters.up.set(0.0);
+        if self.is_counted() {
+            self.meters.up.set(0.0);
+        }
         self.stir.notify_waiters();
     }
 }

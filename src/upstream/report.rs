@@ -1,11 +1,13 @@
 //! What keepers tell the director.
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
+use std::collections::BTreeSet;
+
+use tokio::sync::{broadcast, mpsc};
 
 use crate::base::Fault;
-use crate::proto::Era;
+use crate::proto::{Abilities, Era, Offers};
 
+use super::listing::Listing;
 use super::replica::{Live, Replica};
 
 /// Which replica of which upstream, by their places in the configuration.
@@ -15,6 +17,8 @@ pub struct Place {
     pub upstream: usize,
     /// The replica's place in it.
     pub replica: usize,
+    /// For which clients it is; those that can be asked for nothing share it with all others.
+    pub abilities: Abilities,
 }
 
 /// What a keeper tells the director.
@@ -29,15 +33,26 @@ pub struct Event {
 /// What happened to a replica.
 #[derive(Debug)]
 pub enum Happening {
-    /// It is up and offers these tools, as it wrote them.
+    /// It is up and offers this.
     Listed {
         /// Its era.
         era: Era,
-        /// Its tools.
-        tools: Vec<Bytes>,
+        /// What it can do.
+        offers: Offers,
+        /// What it offers, as it wrote it.
+        listing: Listing,
     },
     /// It is down, for this reason.
     Down(Fault),
+}
+
+/// A resource changed.
+#[derive(Clone, Debug)]
+pub struct Updated {
+    /// The place of the upstream that told.
+    pub upstream: usize,
+    /// Which resource.
+    pub uri: String,
 }
 
 /// Where one keeper tells what happens.
@@ -47,20 +62,34 @@ pub struct Report {
     pub place: Place,
     /// To the director.
     pub events: mpsc::Sender<Event>,
+    /// To those who watch resources.
+    pub updates: broadcast::Sender<Updated>,
 }
 
 impl Report {
-    /// The replica is up and offers these tools.
-    pub async fn listed(&self, replica: &Replica, live: &Live, tools: Vec<Bytes>) {
+    /// The replica is up and offers this.
+    pub async fn listed(&self, replica: &Replica, live: &Live, listing: Listing) {
         let dialect = live.dialect();
         tracing::info!(
             upstream = %replica.upstream,
             replica = %replica.spec.name,
             version = dialect.version.as_str(),
-            tools = tools.len(),
+            tools = listing.tools.items.len(),
+            prompts = listing.prompts.items.len(),
+            resources = listing.resources.items.len(),
+            templates = listing.templates.items.len(),
             "listed"
         );
-        self.tell(Happening::Listed { era: dialect.era, tools }).await;
+        let offers = live.offers;
+        self.tell(Happening::Listed { era: dialect.era, offers, listing }).await;
+    }
+
+    /// These resources changed.
+    pub fn updated(&self, uris: BTreeSet<String>) {
+        for uri in uris {
+            // Nobody watching is no mistake: the last one has just gone.
+            drop(self.updates.send(Updated { upstream: self.place.upstream, uri }));
+        }
     }
 
     /// The replica is down.

@@ -9,18 +9,20 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStdin, ChildStdout};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{Fault, Kind, Sent, Tasks};
-use crate::proto::answer::{Incoming, read};
+use crate::proto::answer::{About, Incoming, read};
 use crate::proto::frame::LineFramer;
 use crate::proto::splice::one_line;
 use crate::proto::{Method, Span, Version, id, legacy};
 
+use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal};
+use super::events::Events;
 use super::exchange::{Dialect, Done, Frame, Request, prepare};
-use super::http::{Notes, answer_ask};
 use super::mux::{Mux, ended};
+use super::sort::Wanted;
 
 /// Most messages that wait to be written to one child.
 pub const QUEUE_MAX: usize = 256;
@@ -34,9 +36,10 @@ pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const GARBAGE_LINES_MAX: u32 = 32;
 /// So many bytes in a row that are no JSON-RPC are no banner any more.
 pub const GARBAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Progress notes that wait for one slow caller; more are dropped.
+/// Notes and questions that wait for one slow caller; more notes are dropped, more questions
+/// refused.
 const NOTES_MAX: usize = 64;
-/// Largest progress note in bytes; larger ones are dropped.
+/// Largest note in bytes; larger ones are dropped.
 const NOTE_BYTES_MAX: usize = 64 * 1024;
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -53,8 +56,12 @@ struct Line {
 #[derive(Debug)]
 struct Waiter {
     done: oneshot::Sender<Result<Done, Fault>>,
-    notes: Option<mpsc::Sender<Bytes>>,
-    wanted: Notes,
+    told: Option<mpsc::Sender<Frame>>,
+    wanted: Wanted,
+    waiting: Waiting,
+    asks: u32,
+    /// It waits for a client's call, not for one of our own requests.
+    client: bool,
 }
 
 /// The pipes of one child.
@@ -65,7 +72,7 @@ pub struct Channel {
     mux: Mutex<Mux<Waiter>>,
     closed: CancellationToken,
     spoke: CancellationToken,
-    tools_changed: Notify,
+    events: Arc<Events>,
 }
 
 impl Channel {
@@ -78,7 +85,7 @@ impl Channel {
             mux: Mutex::default(),
             closed: CancellationToken::new(),
             spoke: CancellationToken::new(),
-            tools_changed: Notify::new(),
+            events: Arc::default(),
         });
         tasks.spawn(Arc::clone(&channel).write(stdin, queue));
         tasks.spawn(Arc::clone(&channel).read(stdout));
@@ -105,9 +112,9 @@ impl Channel {
         self.spoke.cancelled().await;
     }
 
-    /// Resolves when the child says that its tools changed.
-    pub async fn tools_changed(&self) {
-        self.tools_changed.notified().await;
+    /// What the child tells of itself.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// Why the channel is closed.
@@ -144,18 +151,22 @@ impl Channel {
         self: &Arc<Self>,
         body: Vec<u8>,
         number: u64,
-        wanted: Notes,
+        wanted: Wanted,
+        client: bool,
     ) -> Result<StdioExchange, Fault> {
         let (done, answer) = oneshot::channel();
-        let (notes_in, notes) = if wanted.any_progress() {
+        let (teller, told) = if wanted.anything() {
             let (sender, receiver) = mpsc::channel(NOTES_MAX);
             (Some(sender), Some(receiver))
         } else {
             (None, None)
         };
-        self.mux.lock().enter(number, Waiter { done, notes: notes_in, wanted })?;
+        let waiting = Waiting::default();
+        let waiter =
+            Waiter { done, told: teller, wanted, waiting: waiting.clone(), asks: 0, client };
+        self.mux.lock().enter(number, waiter)?;
         let exchange =
-            StdioExchange { channel: Arc::clone(self), number, answer, notes, over: false };
+            StdioExchange { channel: Arc::clone(self), number, answer, told, waiting, over: false };
         let mut body = one_line(body);
         body.push(b'\n');
         self.queue(Line { body, number: Some(number) })?;
@@ -213,7 +224,11 @@ impl Channel {
         self.close(&fault);
     }
 
-    fn lines_of(&self, framer: &mut LineFramer, garbage: &mut Garbage) -> Result<(), Fault> {
+    fn lines_of(
+        self: &Arc<Self>,
+        framer: &mut LineFramer,
+        garbage: &mut Garbage,
+    ) -> Result<(), Fault> {
         while let Some(line) = framer.next_line() {
             let line = line.map_err(|error| {
                 Fault::upstream(
@@ -238,7 +253,7 @@ impl Channel {
     }
 
     /// One message of the child to whom it belongs.
-    fn route(&self, line: &Bytes, message: Incoming) {
+    fn route(self: &Arc<Self>, line: &Bytes, message: Incoming) {
         match message {
             Incoming::Answer(answer) => {
                 let number = answer.id.and_then(|span| id::number(span.of(line)));
@@ -249,31 +264,57 @@ impl Channel {
                 };
                 drop(waiter.done.send(Ok(Done { message: line.clone(), answer, status: 200 })));
             }
-            Incoming::Ask { id, method } => {
-                let mut body = answer_ask(id.of(line), method);
-                body.push(b'\n');
-                if let Err(fault) = self.tell(body) {
-                    tracing::debug!(%fault, "could not answer a request of the child");
-                }
-            }
-            Incoming::Note { method: Method::Progress, token: Some(span) } => {
-                self.progress(line, span);
-            }
-            Incoming::Note { method: Method::ToolsChanged, .. } => self.tools_changed.notify_one(),
-            Incoming::Note { .. } => {}
+            Incoming::Ask { id, method, url } => self.asked(line, id, method, url),
+            Incoming::Note { method, about } => self.noted(line, method, about),
         }
     }
 
-    fn progress(&self, line: &Bytes, span: Span) {
-        if line.len() > NOTE_BYTES_MAX {
+    /// A question carries no link to a call. If exactly one call in flight can be asked, it is that
+    /// one's; else nobody is asked, since it must never reach the wrong client.
+    fn asked(self: &Arc<Self>, line: &Bytes, id: Span, method: Method, url: bool) {
+        let back = Back::Stdio(Arc::clone(self));
+        let able = |waiter: &Waiter| waiter.wanted.abilities.allow(method, url);
+        let mut mux = self.mux.lock();
+        if let Some(waiter) = mux.only(able)
+            && let Some(told) = &waiter.told
+            && waiter.asks < ASKS_MAX
+            && let Ok(place) = told.try_reserve()
+        {
+            waiter.asks += 1;
+            let answerer = Answerer::new(back, id.of(line), &waiter.waiting);
+            place.send(Frame::Ask(Ask { body: line.clone(), id, method, answerer }));
             return;
         }
-        let Some(number) = id::number(span.of(line)) else { return };
-        let mux = self.mux.lock();
-        let Some(waiter) = mux.peek(number) else { return };
-        if let (Some(notes), Some(note)) = (&waiter.notes, waiter.wanted.progress(line, span)) {
-            // A full queue means a slow caller: progress is the first thing to go.
-            drop(notes.try_send(note));
+        drop(mux);
+        back.send(refusal(id.of(line), method));
+    }
+
+    fn noted(&self, line: &Bytes, method: Method, about: About) {
+        match method {
+            Method::Progress | Method::LogMessage if line.len() > NOTE_BYTES_MAX => {}
+            Method::Progress => {
+                let number = about.token.and_then(|span| id::number(span.of(line)));
+                let mut mux = self.mux.lock();
+                if let Some(waiter) = number.and_then(|number| mux.peek(number)) {
+                    waiter.note(line, method, about);
+                }
+            }
+            Method::LogMessage => {
+                // It carries no link to a call either.
+                if let Some(waiter) = self.mux.lock().only(|waiter| waiter.client) {
+                    waiter.note(line, method, about);
+                }
+            }
+            _ => self.events.note(line, method, about),
+        }
+    }
+}
+
+impl Waiter {
+    fn note(&self, line: &Bytes, method: Method, about: About) {
+        if let (Some(told), Some(note)) = (&self.told, self.wanted.note(line, method, about)) {
+            // A full queue means a slow caller: notes are the first thing to go.
+            drop(told.try_send(Frame::Note(note)));
         }
     }
 }
@@ -324,13 +365,13 @@ impl StdioLink {
     pub fn begin(&self, request: &Request<'_>) -> Result<StdioExchange, Fault> {
         let number = self.channel.number();
         let out = prepare(request, self.dialect, number);
-        let wanted = Notes::of(request, out.token_replaced, number);
-        self.channel.begin(out.body, number, wanted)
+        let wanted = Wanted::of(request, out.token_replaced, number);
+        self.channel.begin(out.body, number, wanted, true)
     }
 
     /// Starts a request of our own.
     pub fn ask(&self, body: Vec<u8>, number: u64) -> Result<StdioExchange, Fault> {
-        self.channel.begin(body, number, Notes::default())
+        self.channel.begin(body, number, Wanted::default(), false)
     }
 }
 
@@ -340,22 +381,28 @@ pub struct StdioExchange {
     channel: Arc<Channel>,
     number: u64,
     answer: oneshot::Receiver<Result<Done, Fault>>,
-    notes: Option<mpsc::Receiver<Bytes>>,
+    told: Option<mpsc::Receiver<Frame>>,
+    waiting: Waiting,
     over: bool,
 }
 
 impl StdioExchange {
+    /// Whether the client has been asked something and has not answered.
+    pub fn awaits_client(&self) -> bool {
+        self.waiting.any()
+    }
+
     /// The next thing that happens. Notes that came before the answer are told before it.
     pub async fn next(&mut self) -> Result<Frame, Fault> {
-        let note = async {
-            match &mut self.notes {
-                Some(notes) => notes.recv().await,
+        let told = async {
+            match &mut self.told {
+                Some(told) => told.recv().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            Some(note) = note => Ok(Frame::Note(note)),
+            Some(frame) = told => Ok(frame),
             outcome = &mut self.answer => {
                 self.over = true;
                 outcome.unwrap_or_else(|_| Err(ended("it ended".to_owned()))).map(Frame::Done)

@@ -1,19 +1,23 @@
 //! Watches a replica that is up, until it is not.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Fault, Kind, Sent, rng};
+use crate::base::{Fault, Kind, Sent, clock, rng};
 use crate::proto::answer::Body;
-use crate::proto::{Era, Method, Version};
+use crate::proto::listen::Filter;
+use crate::proto::{Era, Lists, Method, Version, legacy};
 
 use super::changes::Changes;
-use super::connect::{Means, Running, Session, probe_http};
+use super::connect::{Means, Running, Session, listen_child, probe_http};
+use super::events::News;
 use super::greet::Verdict;
 use super::http::HttpLink;
-use super::listing;
+use super::listing::Listing;
 use super::replica::{Link, Live, Replica};
 use super::report::Report;
+use super::stdio::StdioLink;
 
 /// How often a server behind a URL is looked at.
 pub const WATCH_INTERVAL: Duration = Duration::from_secs(10);
@@ -23,6 +27,14 @@ pub const WATCH_TIMEOUT: Duration = Duration::from_secs(2);
 pub const WATCH_FALL: u32 = 3;
 /// A legacy verdict on a URL is asked for again this often: the server may have been replaced.
 pub const REPROBE_INTERVAL: Duration = Duration::from_mins(15);
+/// Lists whose changes a server behind a URL does not tell are asked for again this often…
+pub const RELIST_INTERVAL: Duration = Duration::from_mins(1);
+/// …unless it says how long they may be kept, which counts between these two.
+pub const RELIST_MIN: Duration = Duration::from_secs(15);
+/// The longest of the two.
+pub const RELIST_MAX: Duration = Duration::from_mins(10);
+/// Longest wait until a server has taken a subscription.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Changes within this time are listed once.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
@@ -35,112 +47,195 @@ pub enum End {
     Greet(Fault),
 }
 
-/// Watches a session. Every new tool list is reported.
+/// Watches a session. Every new list is reported, and every change of a watched resource.
 pub async fn watch(
     session: &mut Session,
+    listing: Listing,
     replica: &Replica,
     means: &Means,
     report: &Report,
 ) -> End {
     let live = Arc::clone(&session.live);
+    let watch = Watch { live: &live, replica, means, report, listing, subscribed: BTreeSet::new() };
     match (&live.link, &mut session.child) {
-        (Link::Stdio(_), Some(running)) => {
-            watch_child(running, &live, replica, means, report).await
-        }
-        (Link::Http(link), _) => {
-            watch_http(
-                &Watched { link, live: &live, probed: session.probed },
-                replica,
-                means,
-                report,
-            )
-            .await
-        }
+        (Link::Stdio(link), Some(running)) => watch.child(link, running).await,
+        (Link::Http(link), _) => watch.url(link, session.probed).await,
         (Link::Stdio(_), None) => End::Down(Fault::gateway(Kind::Closed, "it has no process")),
     }
 }
 
-async fn watch_child(
-    running: &mut Running,
-    live: &Live,
-    replica: &Replica,
-    means: &Means,
-    report: &Report,
-) -> End {
-    let channel = Arc::clone(running.channel());
-    let mut ended = std::pin::pin!(running.ended());
-    loop {
-        tokio::select! {
-            fault = &mut ended => return End::Down(fault),
-            () = channel.tools_changed() => {}
-        }
-        list_again(live, replica, means, report).await;
-    }
-}
-
-/// Lists anew after a change, and reports what there is.
-async fn list_again(live: &Live, replica: &Replica, means: &Means, report: &Report) {
-    tokio::time::sleep(DEBOUNCE).await;
-    match listing::tools(live, &means.us).await {
-        Ok(tools) => report.listed(replica, live, tools).await,
-        Err(fault) => tracing::warn!(%fault, "could not list the tools again"),
-    }
-}
-
-/// A server behind a URL while it is watched.
-struct Watched<'a> {
-    link: &'a HttpLink,
+/// A replica while it is watched.
+struct Watch<'a> {
     live: &'a Live,
-    /// Its era was asked for.
-    probed: bool,
+    replica: &'a Replica,
+    means: &'a Means,
+    report: &'a Report,
+    /// What it listed last.
+    listing: Listing,
+    /// Resources that a legacy server was asked to watch.
+    subscribed: BTreeSet<String>,
 }
 
-async fn watch_http(
-    session: &Watched<'_>,
-    replica: &Replica,
-    means: &Means,
-    report: &Report,
-) -> End {
-    let Watched { link, live, probed } = *session;
-    let mut changes = Changes::new(link, &means.us);
-    let mut misses = 0;
-    let mut reprobe = std::pin::pin!(tokio::time::sleep(REPROBE_INTERVAL));
-    loop {
-        let mut suspect = false;
-        let interval = rng::jitter(WATCH_INTERVAL, 20, rng::draw());
-        tokio::select! {
-            () = changes.next(), if live.tools_changed => {
-                list_again(live, replica, means, report).await;
-                continue;
-            }
-            () = &mut reprobe, if probed && live.dialect().era == Era::Legacy => {
-                reprobe.as_mut().reset(tokio::time::Instant::from_std(crate::base::clock::now()) + REPROBE_INTERVAL);
-                if let Some(era) = other_era(link, means).await {
-                    return End::Greet(era);
-                }
-                continue;
-            }
-            () = replica.doubted() => suspect = true,
-            () = tokio::time::sleep(interval) => {}
-        }
-        match look(live, means).await {
-            Ok(content) => {
-                misses = 0;
-                if probed
-                    && (suspect || !content)
-                    && let Some(era) = other_era(link, means).await
-                {
-                    return End::Greet(era);
-                }
-            }
-            Err(fault) if fault.kind == Kind::SessionLost => return End::Greet(fault),
-            Err(fault) => {
-                misses += 1;
-                if fault.kind == Kind::Connect || misses >= WATCH_FALL {
-                    return End::Down(fault);
+impl Watch<'_> {
+    async fn child(mut self, link: &StdioLink, running: &mut Running) -> End {
+        let mut ended = std::pin::pin!(running.ended());
+        let mut watched = self.replica.watched.clone();
+        watched.mark_changed();
+        let mut subscription = None;
+        loop {
+            tokio::select! {
+                fault = &mut ended => return End::Down(fault),
+                news = self.live.events.next() => self.take(news).await,
+                () = self.replica.outdated() => self.list_again(Lists::ALL).await,
+                () = next(&mut watched) => {
+                    let uris = Arc::clone(&watched.borrow_and_update());
+                    let filter = self.filter(&uris);
+                    if link.dialect().era == Era::Legacy {
+                        self.subscribe(&uris).await;
+                    } else if !filter.is_empty() {
+                        // The new one before the old one ends: nothing goes untold.
+                        match listen_child(link, &filter, self.means) {
+                            Ok(exchange) => drop(subscription.replace(exchange)),
+                            Err(fault) => tracing::debug!(%fault, "cannot subscribe"),
+                        }
+                    } else {
+                        subscription = None;
+                    }
                 }
             }
         }
+    }
+
+    async fn url(mut self, link: &HttpLink, probed: bool) -> End {
+        let changes = self.live.offers.changes;
+        let mut stream = Changes::new(link, &self.means.us, &self.live.events, changes);
+        let standing = !changes.is_empty() || self.live.offers.subscribe;
+        let mut watched = self.replica.watched.clone();
+        watched.mark_changed();
+        let mut misses = 0;
+        let mut reprobe = std::pin::pin!(tokio::time::sleep(REPROBE_INTERVAL));
+        let mut relist = std::pin::pin!(tokio::time::sleep(self.relist_in()));
+        loop {
+            let mut suspect = false;
+            let interval = rng::jitter(WATCH_INTERVAL, 20, rng::draw());
+            tokio::select! {
+                () = stream.run(), if standing => continue,
+                news = self.live.events.next() => {
+                    self.take(news).await;
+                    continue;
+                }
+                () = next(&mut watched) => {
+                    let uris = Arc::clone(&watched.borrow_and_update());
+                    stream.watch(self.filter(&uris));
+                    if link.dialect().era == Era::Legacy {
+                        self.subscribe(&uris).await;
+                    }
+                    continue;
+                }
+                () = self.replica.outdated() => {
+                    self.list_again(Lists::ALL).await;
+                    continue;
+                }
+                () = &mut relist, if changes != self.live.offers.lists => {
+                    self.list_again(self.live.offers.lists).await;
+                    relist.as_mut().reset((clock::now() + self.relist_in()).into());
+                    continue;
+                }
+                () = &mut reprobe, if probed && self.live.dialect().era == Era::Legacy => {
+                    reprobe.as_mut().reset((clock::now() + REPROBE_INTERVAL).into());
+                    if let Some(era) = other_era(link, self.means).await {
+                        return End::Greet(era);
+                    }
+                    continue;
+                }
+                () = self.replica.doubted() => suspect = true,
+                () = tokio::time::sleep(interval) => {}
+            }
+            match look(self.live, self.means).await {
+                Ok(content) => {
+                    misses = 0;
+                    if probed
+                        && (suspect || !content)
+                        && let Some(era) = other_era(link, self.means).await
+                    {
+                        return End::Greet(era);
+                    }
+                }
+                Err(fault) if fault.kind == Kind::SessionLost => return End::Greet(fault),
+                Err(fault) => {
+                    misses += 1;
+                    if fault.kind == Kind::Connect || misses >= WATCH_FALL {
+                        return End::Down(fault);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a server that can be asked for it is asked to tell.
+    fn filter(&self, uris: &BTreeSet<String>) -> Filter {
+        let uris = if self.live.offers.subscribe { uris.clone() } else { BTreeSet::new() };
+        Filter { lists: self.live.offers.changes, uris }
+    }
+
+    /// When lists whose changes nobody tells are asked for again.
+    fn relist_in(&self) -> Duration {
+        let ttl = self.listing.ttl().filter(|ttl| !ttl.is_zero());
+        let wait = ttl.map_or(RELIST_INTERVAL, |ttl| ttl.clamp(RELIST_MIN, RELIST_MAX));
+        rng::jitter(wait, 20, rng::draw())
+    }
+
+    /// Acts on what the server told.
+    async fn take(&mut self, news: News) {
+        let mut lists = news.lists;
+        self.report.updated(news.uris);
+        if !lists.is_empty() {
+            tokio::time::sleep(DEBOUNCE).await;
+            let more = self.live.events.more();
+            lists = lists.or(more.lists);
+            self.report.updated(more.uris);
+            self.list_again(lists).await;
+        }
+    }
+
+    /// Lists anew, and reports what there is.
+    async fn list_again(&mut self, lists: Lists) {
+        match self.listing.again(self.live, &self.means.us, lists).await {
+            Ok(()) => {
+                self.report.listed(self.replica, self.live, self.listing.clone()).await;
+            }
+            Err(fault) => tracing::warn!(%fault, "could not list again what is offered"),
+        }
+    }
+
+    /// Brings what a legacy server watches in line with what is wanted.
+    async fn subscribe(&mut self, wanted: &BTreeSet<String>) {
+        if !self.live.offers.subscribe {
+            return;
+        }
+        let added: Vec<String> = wanted.difference(&self.subscribed).cloned().collect();
+        let removed: Vec<String> = self.subscribed.difference(wanted).cloned().collect();
+        let both = [(Method::ResourcesSubscribe, added), (Method::ResourcesUnsubscribe, removed)];
+        for (method, uri) in
+            both.into_iter().flat_map(|(m, uris)| uris.into_iter().map(move |u| (m, u)))
+        {
+            let body = |number| legacy::uri_request(number, method.name(), &uri);
+            if let Err(fault) = self.live.ask_with(body, method, SUBSCRIBE_TIMEOUT).await {
+                tracing::debug!(%fault, method = method.name(), "a server did not take it");
+            }
+            if method == Method::ResourcesSubscribe {
+                self.subscribed.insert(uri);
+            } else {
+                self.subscribed.remove(&uri);
+            }
+        }
+    }
+}
+
+/// Resolves when a value changes; never, if nobody can change it any more.
+async fn next<T>(watched: &mut tokio::sync::watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -440,8 +440,8 @@ fn an_unknown_method_is_404_over_http_and_in_band_elsewhere() {
     let session = Http::legacy_session(&gateway.url(), "2025-11-25");
     let mut pipe = StdioClient::start(&config(&upstream.replica("u")));
     // Unknown, legacy only, and what the gateway does not offer.
-    for method in ["no/such", "initialize", "ping", "logging/setLevel", "tasks/get", "prompts/get"]
-    {
+    let legacy_only = ["initialize", "ping", "logging/setLevel", "resources/subscribe"];
+    for method in ["no/such", "tasks/get"].into_iter().chain(legacy_only) {
         let params = r#""name":"x","protocolVersion":"2025-11-25""#;
         let reply = Http::modern(&gateway.url(), "7", method, None, params);
         check(&reply, (404, -32601), method);

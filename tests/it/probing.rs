@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use waypost::base::{ReplicaName, Secret, Tasks, UpstreamName};
 use waypost::gateway::snapshot::server_info;
-use waypost::proto::{Method, Version};
+use waypost::proto::{Abilities, Method, Version};
 use waypost::telemetry::Meters;
 use waypost::upstream::Replica;
 use waypost::upstream::connect::{Means, Session, connect};
+use waypost::upstream::replica::Bonds;
 use waypost::upstream::spec::{EraPolicy, LaunchSpec, Program, ReplicaKind, ReplicaSpec};
 use waypost::upstream::supervisor::{StopPace, Supervisor};
 
@@ -143,7 +145,9 @@ async fn greeted(script: &str, start_timeout: Duration) -> (Session, Tasks) {
     };
     let upstream = UpstreamName::new("u").unwrap();
     let meters = Meters::new().replica("u", "0");
-    let replica = Replica::new(upstream, spec, meters, 16, Arc::default());
+    let (_, watched) = watch::channel(Arc::default());
+    let bonds = Bonds::new(16, watched, Arc::default());
+    let replica = Replica::new(upstream, spec, meters, Abilities::NONE, bonds);
     (connect(&replica, &means, None).await.unwrap(), tasks)
 }
 
@@ -155,7 +159,6 @@ async fn lists(session: &Session) -> bool {
 
 async fn stop(session: Session, tasks: Tasks) {
     let why = waypost::base::Fault::gateway(waypost::base::Kind::Cancelled, "the test is over");
-    drop(session.subscription);
     session.child.unwrap().stop(StopPace::default(), &why).await;
     drop(tasks);
 }

@@ -148,7 +148,9 @@ fn a_subscription_is_acknowledged_first_and_told_under_its_own_id() {
             let mut stream = listen(&gateway, &id.to_string(), all);
             assert_eq!(stream.status(), 200, "{kind}");
             assert_eq!(stream.header("x-accel-buffering").unwrap(), "no");
-            acknowledged(&mut stream, &id, &json!({"toolsListChanged": true}));
+            // Nobody owns `a:b`, so it is not honoured; lists may always change.
+            let honoured = json!({"toolsListChanged": true, "promptsListChanged": true});
+            acknowledged(&mut stream, &id, &honoured);
             stream
         });
         let mut deaf = listen(&gateway, "9", r#"{"toolsListChanged":false}"#);

@@ -11,8 +11,8 @@ use super::list::SETTLE_MAX;
 use super::{ConfigArgs, remote, write};
 use crate::app::{App, Process};
 use crate::gateway::{Call, Gateway};
-use crate::proto::Era;
 use crate::proto::envelope::split;
+use crate::proto::{Abilities, Era};
 use crate::telemetry::Meters;
 use crate::upstream::Caller;
 
@@ -89,6 +89,7 @@ async fn direct(gateway: &Gateway, params: &Value) -> anyhow::Result<Value> {
                 .as_bytes(),
         )),
         log_level: None,
+        abilities: Abilities::NONE,
     };
     let call = Call { body: &body, shape: &shape, caller: &caller, headers: None };
     let reply = gateway.call(call, |_| {}).await;

@@ -49,7 +49,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let mcp = Mcp::new(app.gateway.clone(), spec.listen.limits, connections.clone(), &app.meters);
     let operator = Admin::new(app.gateway.clone(), app.meters.clone(), stop.clone()).service();
     let snapshot = app.gateway.snapshot();
-    let (upstreams, tools) = (snapshot.upstreams.len(), snapshot.catalog.tools().len());
+    let (upstreams, tools) = (snapshot.upstreams.len(), snapshot.view.catalog.tools().len());
     drop(snapshot);
     write::err(&format!(
         "waypost ready on http://{addr}/mcp ({upstreams} upstreams, {tools} tools)"

@@ -1,24 +1,25 @@
-//! Pure: the pages of `tools/list`, rendered when the catalog is built and sent as they are
-//! (specification 2026-07-28, server/tools, "Listing Tools"; server/utilities/pagination;
-//! server/utilities/caching).
+//! Pure: the pages of the four lists, rendered when the catalog is built and copied into answers as
+//! they are (specification 2026-07-28, server/tools, "Listing Tools", and its siblings;
+//! server/utilities/pagination; server/utilities/caching).
 //!
-//! Both eras have the same number of pages with the same tools on each, so a cursor means the same
-//! to both. It names the content, not the moment: after a rebuild with equal content, or at
-//! another instance with it, it is as good as before.
+//! Both eras have the same number of pages with the same entries on each, so a cursor means the
+//! same to both. It names the content of its list, not the moment: after a rebuild with equal
+//! content, or at another instance with it, it is as good as before.
 
-use std::fmt::Write as _;
-use std::time::Duration;
+mod cursor;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 
-use super::item::on_one_line;
+pub use self::cursor::CursorError;
+
+use self::cursor::{CURSOR_LEN, Edition};
+use super::item::Item;
 use super::spec::{PAGE_BYTES_MAX, PAGE_LEN_MAX};
-use super::{Catalog, Digest, Tool};
+use super::{Catalog, Kind, PerKind};
 use crate::proto::era::Era;
+use crate::proto::meta::SERVER_INFO;
+use crate::proto::splice::one_line;
 
 /// Who may share a cached page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,94 +41,56 @@ impl CacheScope {
     }
 }
 
-/// What modern pages say besides the tools.
+/// Who may share the pages of each list.
+pub type Scopes = PerKind<CacheScope>;
+
+/// What modern pages say besides their entries; how long they may be kept is said when they are
+/// sent.
 #[derive(Clone, Copy, Debug)]
 pub struct PageSpec<'a> {
-    /// How long a client may keep a page.
-    pub ttl: Duration,
-    /// Who may share it.
-    pub scope: CacheScope,
+    /// Who may share them.
+    pub scopes: Scopes,
     /// Our `Implementation` object, for `_meta`.
     pub server_info: &'a RawValue,
 }
 
-/// Why a cursor leads to no page. Both are answered with -32602.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CursorError {
-    /// We never made it.
-    #[error("the cursor is not valid")]
-    Malformed,
-    /// We made it for a list that has changed since.
-    #[error("the list has changed since the cursor was made; ask again from its beginning")]
-    Stale,
-}
-
-/// The rendered list.
+/// The rendered lists.
 #[derive(Clone, Debug)]
-pub struct Pages {
-    legacy: Vec<Bytes>,
-    modern: Vec<Bytes>,
-    digest: Digest,
-    bounds: Bounds,
-}
+pub struct Pages(PerKind<List>);
 
 impl Pages {
-    /// Renders the list of a catalog.
+    /// Renders the lists of a catalog.
     pub fn render(catalog: &Catalog, spec: &PageSpec<'_>) -> Self {
         Self::render_within(catalog, spec, Bounds { len: PAGE_LEN_MAX, bytes: PAGE_BYTES_MAX })
     }
 
     fn render_within(catalog: &Catalog, spec: &PageSpec<'_>, bounds: Bounds) -> Self {
-        let digest = catalog.digest();
-        let tail = modern_tail(spec);
-        // Rounded up, so that another ttl does not move tools from page to page under a cursor.
-        let frame = (HEAD.len() + FRAME_BYTES + tail.len()).next_multiple_of(FRAME_STEP_BYTES);
-        let room = bounds.bytes.saturating_sub(frame);
-        let chunks = split(catalog.tools(), bounds.len, room);
-        let mut pages = Self { legacy: Vec::new(), modern: Vec::new(), digest, bounds };
-        for (index, chunk) in chunks.iter().enumerate() {
-            let next = (index + 1 < chunks.len()).then(|| cursor(&digest, bounds, index + 1));
-            pages.legacy.push(page(chunk, Era::Legacy, next.as_deref(), ""));
-            pages.modern.push(page(chunk, Era::Modern, next.as_deref(), &tail));
-        }
-        pages
+        let edition = |kind| Edition { kind, digest: catalog.digest(kind), bounds };
+        Self(PerKind {
+            tools: List::render(catalog.tools(), edition(Kind::Tools), spec),
+            prompts: List::render(catalog.prompts(), edition(Kind::Prompts), spec),
+            resources: List::render(catalog.resources(), edition(Kind::Resources), spec),
+            templates: List::render(catalog.templates(), edition(Kind::Templates), spec),
+        })
     }
 
-    /// The result of a `tools/list`: the first page, or the one that a cursor names. A cursor is
-    /// whatever the client sent as one: the empty text is a cursor too, and not one of ours.
-    pub fn get(&self, era: Era, cursor: Option<&str>) -> Result<&Bytes, CursorError> {
-        let index = match cursor {
-            None => 0,
-            Some(cursor) => self.open(cursor)?,
-        };
-        let pages = match era {
-            Era::Legacy => &self.legacy,
-            Era::Modern => &self.modern,
-        };
-        pages.get(index).ok_or(CursorError::Malformed)
+    /// The whole answer to a list request with this id: the first page, or the one that a cursor
+    /// names. A cursor is whatever the client sent as one: the empty text is a cursor too, and not
+    /// one of ours. Modern clients are told to keep the page for `ttl_ms` milliseconds at most.
+    pub fn message(
+        &self,
+        kind: Kind,
+        era: Era,
+        cursor: Option<&str>,
+        id: &[u8],
+        ttl_ms: u64,
+    ) -> Result<Vec<u8>, CursorError> {
+        self.0[kind].message(era, cursor, id, ttl_ms)
     }
 
-    /// How many pages there are; at least one.
-    pub fn count(&self) -> usize {
-        self.modern.len()
-    }
-
-    fn open(&self, text: &str) -> Result<usize, CursorError> {
-        if text.len() != CURSOR_LEN {
-            return Err(CursorError::Malformed);
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_detail| CursorError::Malformed)?;
-        let bytes: [u8; CURSOR_BYTES] = bytes.try_into().map_err(|_len| CursorError::Malformed)?;
-        let [d0, d1, d2, d3, d4, d5, d6, d7, p0, p1, p2, p3, ..] = bytes;
-        let list = [d0, d1, d2, d3, d4, d5, d6, d7];
-        let page = u32::from_be_bytes([p0, p1, p2, p3]);
-        if sealed(list, page, self.bounds) != bytes {
-            return Err(CursorError::Malformed);
-        }
-        if list != short(&self.digest) {
-            return Err(CursorError::Stale);
-        }
-        usize::try_from(page).map_err(|_range| CursorError::Malformed)
+    /// How many pages a list has; at least one.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.0[kind].pages.len()
     }
 }
 
@@ -138,25 +101,86 @@ struct Bounds {
     bytes: usize,
 }
 
+/// One rendered list.
+#[derive(Clone, Debug)]
+struct List {
+    pages: Vec<Page>,
+    /// What stands behind the entries of every modern page, as far as the number of milliseconds.
+    tail: Vec<u8>,
+    edition: Edition,
+}
+
+/// The beginning of a result: all entries, and the cursor of the next page.
+#[derive(Clone, Debug)]
+struct Page {
+    legacy: Bytes,
+    /// The same bytes as `legacy` where both eras see the same.
+    modern: Bytes,
+}
+
+impl Page {
+    fn of(&self, era: Era) -> &Bytes {
+        match era {
+            Era::Legacy => &self.legacy,
+            Era::Modern => &self.modern,
+        }
+    }
+}
+
+impl List {
+    fn render<T: Item>(items: &[T], edition: Edition, spec: &PageSpec<'_>) -> Self {
+        let tail = modern_tail(spec.scopes[edition.kind], spec.server_info);
+        // Rounded up, so that another name or scope of ours does not move entries from page to
+        // page under a cursor.
+        let member = edition.kind.member().len();
+        let frame = (FRAME_BYTES + member + tail.len()).next_multiple_of(FRAME_STEP_BYTES);
+        let room = edition.bounds.bytes.saturating_sub(frame);
+        let chunks = split(items, edition.bounds.len, room);
+        let page = |(index, chunk): (usize, &&[T])| {
+            let next = (index + 1 < chunks.len()).then(|| edition.cursor(index + 1));
+            Page::render(edition.kind, chunk, next.as_deref())
+        };
+        let pages = chunks.iter().enumerate().map(page).collect();
+        Self { pages, tail, edition }
+    }
+
+    fn message(
+        &self,
+        era: Era,
+        cursor: Option<&str>,
+        id: &[u8],
+        ttl_ms: u64,
+    ) -> Result<Vec<u8>, CursorError> {
+        let index = cursor.map_or(Ok(0), |cursor| self.edition.open(cursor))?;
+        let page = self.pages.get(index).ok_or(CursorError::Malformed)?.of(era);
+        let ttl = ttl_ms.to_string();
+        let (head, result) = (br#"{"jsonrpc":"2.0","id":"#, br#","result":"#);
+        Ok(match era {
+            Era::Legacy => [head, id, result, page, b"}}"].concat(),
+            Era::Modern => [head, id, result, page, &self.tail, ttl.as_bytes(), b"}}"].concat(),
+        })
+    }
+}
+
 // === Rendering ===
 
-const HEAD: &str = r#"{"tools":["#;
-/// Room for the end of the array and `nextCursor`.
-const FRAME_BYTES: usize = r#"],"nextCursor":"","#.len() + CURSOR_LEN + 1;
-
-/// What is not tools takes a multiple of this.
+/// Room for all that is not entries, but the name of the list and what modern pages end with.
+const FRAME_BYTES: usize = r#"{"":[],"nextCursor":""}"#.len() + CURSOR_LEN + TTL_LEN_MAX;
+/// The longest number of milliseconds.
+const TTL_LEN_MAX: usize = 20;
+/// What is not entries takes a multiple of this.
 const FRAME_STEP_BYTES: usize = 4 * 1024;
 
-/// The tools of each page; one page without tools if there are none. A page has at least one tool,
-/// however large.
-fn split(tools: &[Tool], len: usize, room: usize) -> Vec<&[Tool]> {
+/// The entries of each page; one page without entries if there are none. A page has at least one
+/// entry, however large.
+fn split<T: Item>(items: &[T], len: usize, room: usize) -> Vec<&[T]> {
     let mut chunks = Vec::new();
-    let mut rest = tools;
+    let mut rest = items;
     loop {
         let (mut count, mut used) = (0, 0_usize);
-        for tool in rest.iter().take(len.max(1)) {
-            let sizes = [Era::Legacy, Era::Modern].map(|era| tool.definition(era).len());
-            used = used.saturating_add(sizes.into_iter().max().unwrap_or_default() + 1);
+        for item in rest.iter().take(len.max(1)) {
+            let size = item.shown(Era::Legacy).len().max(item.shown(Era::Modern).len());
+            used = used.saturating_add(size + 1);
             if count > 0 && used > room {
                 break;
             }
@@ -171,79 +195,43 @@ fn split(tools: &[Tool], len: usize, room: usize) -> Vec<&[Tool]> {
     }
 }
 
-fn page(tools: &[Tool], era: Era, next: Option<&str>, tail: &str) -> Bytes {
-    let size: usize = tools.iter().map(|tool| tool.definition(era).len() + 1).sum();
-    let mut out = Vec::with_capacity(size + HEAD.len() + FRAME_BYTES + tail.len());
-    out.extend_from_slice(HEAD.as_bytes());
-    for (index, tool) in tools.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(tool.definition(era));
+impl Page {
+    fn render<T: Item>(kind: Kind, items: &[T], next: Option<&str>) -> Self {
+        let text = |era| {
+            let size: usize = items.iter().map(|item| item.shown(era).len() + 1).sum();
+            let mut out = Vec::with_capacity(size + FRAME_BYTES + kind.member().len());
+            for text in ["{\"", kind.member(), "\":["] {
+                out.extend_from_slice(text.as_bytes());
+            }
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                out.extend_from_slice(item.shown(era));
+            }
+            out.push(b']');
+            if let Some(cursor) = next {
+                for text in [",\"nextCursor\":\"", cursor, "\""] {
+                    out.extend_from_slice(text.as_bytes());
+                }
+            }
+            Bytes::from(out)
+        };
+        let legacy = text(Era::Legacy);
+        let alike = items.iter().all(|item| item.shown(Era::Legacy) == item.shown(Era::Modern));
+        let modern = if alike { legacy.clone() } else { text(Era::Modern) };
+        Self { legacy, modern }
     }
-    out.push(b']');
-    if let Some(cursor) = next {
-        for text in [",\"nextCursor\":\"", cursor, "\""] {
-            out.extend_from_slice(text.as_bytes());
-        }
-    }
-    out.extend_from_slice(tail.as_bytes());
-    out.push(b'}');
-    Bytes::from(out)
 }
 
-/// What stands behind the tools on every modern page.
-fn modern_tail(spec: &PageSpec<'_>) -> String {
-    let mut tail = String::new();
-    // Writing to a `String` cannot fail.
-    let _written: Result<(), std::fmt::Error> = write!(
-        tail,
-        r#","resultType":"complete","ttlMs":{},"cacheScope":"{}","_meta":{{"{SERVER_INFO}":{}}}"#,
-        spec.ttl.as_millis(),
-        spec.scope.as_str(),
-        spec.server_info.get(),
+/// What stands behind the entries on every modern page, as far as the number of milliseconds.
+fn modern_tail(scope: CacheScope, server_info: &RawValue) -> Vec<u8> {
+    let tail = format!(
+        r#","resultType":"complete","cacheScope":"{}","_meta":{{"{SERVER_INFO}":{}}},"ttlMs":"#,
+        scope.as_str(),
+        server_info.get(),
     );
-    on_one_line(tail)
-}
-
-const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
-
-// === Cursors ===
-
-/// Eight bytes of the digest, four of the page, six that show whether anything was changed.
-const CURSOR_BYTES: usize = 18;
-const CURSOR_LEN: usize = CURSOR_BYTES / 3 * 4;
-
-fn cursor(digest: &Digest, bounds: Bounds, page: usize) -> String {
-    let page = u32::try_from(page).unwrap_or(u32::MAX);
-    URL_SAFE_NO_PAD.encode(sealed(short(digest), page, bounds))
-}
-
-fn short(digest: &Digest) -> [u8; 8] {
-    let mut first = [0; 8];
-    for (slot, byte) in first.iter_mut().zip(digest.as_bytes()) {
-        *slot = *byte;
-    }
-    first
-}
-
-/// The bytes of a cursor. The check is no secret, since a page is none either: it finds what was
-/// damaged or made up, what belongs to another method, and what was made with other bounds.
-fn sealed(list: [u8; 8], page: u32, bounds: Bounds) -> [u8; CURSOR_BYTES] {
-    let mut hasher = Sha256::new();
-    hasher.update(b"waypost tools/list cursor");
-    hasher.update(list);
-    hasher.update(page.to_be_bytes());
-    for bound in [bounds.len, bounds.bytes] {
-        hasher.update(u64::try_from(bound).unwrap_or(u64::MAX).to_be_bytes());
-    }
-    let check = hasher.finalize();
-    let mut bytes = [0; CURSOR_BYTES];
-    let content = list.into_iter().chain(page.to_be_bytes()).chain(check);
-    for (slot, byte) in bytes.iter_mut().zip(content) {
-        *slot = byte;
-    }
-    bytes
+    one_line(tail.into_bytes())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::catalog::spec::{NamingSpec, OfferSpec};
-use crate::catalog::tests::part;
+use crate::catalog::tests::{holding, part, prompting};
 use crate::catalog::{Owner, Part, Source, merge};
 
 fn server_info() -> Box<RawValue> {
@@ -23,23 +23,45 @@ fn catalog(count: usize) -> Catalog {
     catalog_of(&part(&names.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 
-fn pages_within(catalog: &Catalog, ttl: Duration, len: usize, bytes: usize) -> Pages {
-    let info = server_info();
-    let spec = PageSpec { ttl, scope: CacheScope::Private, server_info: &info };
+/// A catalog with this many entries in every list, named after `word`.
+fn full(count: usize, word: &str) -> Catalog {
+    let texts: Vec<String> = (0..count).map(|n| format!("{word}:{n}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    catalog_of(&Part {
+        tools: part(&texts).tools,
+        prompts: prompting(&texts).prompts,
+        ..holding(&texts, &texts)
+    })
+}
+
+fn pages_within(catalog: &Catalog, info: &RawValue, len: usize, bytes: usize) -> Pages {
+    let spec = PageSpec { scopes: Scopes::default(), server_info: info };
     Pages::render_within(catalog, &spec, Bounds { len, bytes })
 }
 
 fn pages(catalog: &Catalog, len: usize) -> Pages {
-    pages_within(catalog, Duration::from_mins(1), len, PAGE_BYTES_MAX)
+    pages_within(catalog, &server_info(), len, PAGE_BYTES_MAX)
 }
 
-/// All pages, walked as a client walks them.
-fn walk(pages: &Pages, era: Era) -> Vec<Value> {
+/// One whole answer of the list of tools, as text.
+fn answer(pages: &Pages, era: Era, cursor: Option<&str>) -> Result<String, CursorError> {
+    let message = pages.message(Kind::Tools, era, cursor, b"7", 60_000)?;
+    Ok(String::from_utf8(message).unwrap())
+}
+
+/// The second page's cursor.
+fn second(pages: &Pages, kind: Kind) -> String {
+    walk(pages, kind, Era::Modern)[0]["nextCursor"].as_str().unwrap().to_owned()
+}
+
+/// The results of all pages, walked as a client walks them.
+fn walk(pages: &Pages, kind: Kind, era: Era) -> Vec<Value> {
     let mut found = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
-        let page: Value =
-            serde_json::from_slice(pages.get(era, cursor.as_deref()).unwrap()).unwrap();
+        let message = pages.message(kind, era, cursor.as_deref(), b"1", 0).unwrap();
+        let mut message: Value = serde_json::from_slice(&message).unwrap();
+        let page = message["result"].take();
         cursor = page.get("nextCursor").map(|cursor| cursor.as_str().unwrap().to_owned());
         found.push(page);
         if cursor.is_none() {
@@ -49,36 +71,82 @@ fn walk(pages: &Pages, era: Era) -> Vec<Value> {
 }
 
 #[test]
-fn a_page_is_a_whole_result() {
+fn a_message_is_a_whole_answer() {
     let catalog = catalog(2);
     let pages = pages(&catalog, 1);
-    assert_eq!(pages.count(), 2);
-    let next = cursor(&catalog.digest(), pages.bounds, 1);
+    assert_eq!(pages.count(Kind::Tools), 2);
+    let next = pages.0.tools.edition.cursor(1);
     let tool = |name: &str| format!(r#"{{"name":"{name}","inputSchema":{{"type":"object"}}}}"#);
-    let page = |era, cursor| str::from_utf8(pages.get(era, cursor).unwrap()).unwrap();
     let meta = concat!(
-        r#","resultType":"complete","ttlMs":60000,"cacheScope":"private","#,
-        r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"waypost", "version":"1"}}}"#
+        r#","resultType":"complete","cacheScope":"private","#,
+        r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"waypost", "version":"1"}},"#,
+        r#""ttlMs":60000}}"#
     );
-    let (first, second) = (tool("up__t0"), tool("up__t1"));
-    assert_eq!(page(Era::Legacy, None), format!(r#"{{"tools":[{first}],"nextCursor":"{next}"}}"#));
-    assert_eq!(page(Era::Legacy, Some(&next)), format!(r#"{{"tools":[{second}]}}"#));
+    let head = r#"{"jsonrpc":"2.0","id":7,"result":"#;
+    let (first, last) = (tool("up__t0"), tool("up__t1"));
     assert_eq!(
-        page(Era::Modern, None),
-        format!(r#"{{"tools":[{first}],"nextCursor":"{next}"{meta}"#)
+        answer(&pages, Era::Legacy, None).unwrap(),
+        format!(r#"{head}{{"tools":[{first}],"nextCursor":"{next}"}}}}"#)
     );
-    assert_eq!(page(Era::Modern, Some(&next)), format!(r#"{{"tools":[{second}]{meta}"#));
+    assert_eq!(
+        answer(&pages, Era::Legacy, Some(&next)).unwrap(),
+        format!(r#"{head}{{"tools":[{last}]}}}}"#)
+    );
+    assert_eq!(
+        answer(&pages, Era::Modern, None).unwrap(),
+        format!(r#"{head}{{"tools":[{first}],"nextCursor":"{next}"{meta}"#)
+    );
+    assert_eq!(
+        answer(&pages, Era::Modern, Some(&next)).unwrap(),
+        format!(r#"{head}{{"tools":[{last}]{meta}"#)
+    );
 }
 
 #[test]
-fn an_empty_catalog_has_one_page() {
+fn every_list_has_its_member_and_its_scope() {
+    let info = server_info();
+    let mut scopes = Scopes::default();
+    scopes[Kind::Prompts] = CacheScope::Public;
+    let pages = Pages::render(&full(1, "x"), &PageSpec { scopes, server_info: &info });
+    for kind in Kind::ALL {
+        let walked = walk(&pages, kind, Era::Modern);
+        assert_eq!((walked.len(), pages.count(kind)), (1, 1));
+        assert_eq!(walked[0][kind.member()].as_array().unwrap().len(), 1, "{kind:?}");
+        assert_eq!(walked[0]["cacheScope"], scopes[kind].as_str());
+        assert_eq!(walked[0]["resultType"], "complete");
+        let legacy = walk(&pages, kind, Era::Legacy);
+        assert_eq!(legacy[0][kind.member()], walked[0][kind.member()]);
+        assert_eq!(legacy[0].as_object().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn an_empty_catalog_has_one_page_of_each_list() {
     let pages = pages(&Catalog::default(), 10);
-    assert_eq!(pages.count(), 1);
-    assert_eq!(&pages.get(Era::Legacy, None).unwrap()[..], br#"{"tools":[]}"#);
+    for kind in Kind::ALL {
+        assert_eq!(pages.count(kind), 1);
+        let message = pages.message(kind, Era::Legacy, None, b"\"a\"", 1).unwrap();
+        let want = format!(r#"{{"jsonrpc":"2.0","id":"a","result":{{"{}":[]}}}}"#, kind.member());
+        assert_eq!(message, want.as_bytes());
+    }
 }
 
 #[test]
-fn a_page_has_at_most_a_thousand_tools() {
+fn pages_that_are_the_same_for_both_eras_are_kept_once() {
+    let pages = pages(&full(3, "x"), 2);
+    for kind in Kind::ALL {
+        for page in &pages.0[kind].pages {
+            assert_eq!(page.legacy.as_ptr(), page.modern.as_ptr());
+        }
+    }
+    let mut part = part(&["a", "b"]);
+    part.tools[1] = r#"{"name":"b","execution":{},"inputSchema":{"type":"object"}}"#.into();
+    let page = &self::pages(&catalog_of(&part), 2).0.tools.pages[0];
+    assert!(page.legacy.len() > page.modern.len());
+}
+
+#[test]
+fn a_page_has_at_most_a_thousand_entries() {
     let names: Vec<String> = (0..1_000).map(|n| format!("t{n}")).collect();
     let full = part(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let offers = ["a", "b", "c"].map(OfferSpec::all);
@@ -87,90 +155,122 @@ fn a_page_has_at_most_a_thousand_tools() {
         .collect();
     let catalog = merge(&NamingSpec::default(), &sources).catalog;
     let info = server_info();
-    let spec = PageSpec { ttl: Duration::ZERO, scope: CacheScope::Public, server_info: &info };
-    let walked = walk(&Pages::render(&catalog, &spec), Era::Modern);
+    let spec = PageSpec { scopes: Scopes::default(), server_info: &info };
+    let walked = walk(&Pages::render(&catalog, &spec), Kind::Tools, Era::Modern);
     let sizes: Vec<usize> = walked.iter().map(|p| p["tools"].as_array().unwrap().len()).collect();
     assert_eq!(sizes, [1_000, 1_000, 1_000]);
-    assert!(walked.iter().all(|page| page["cacheScope"] == "public" && page["ttlMs"] == 0));
+    assert!(walked.iter().all(|page| page["cacheScope"] == "private" && page["ttlMs"] == 0));
 }
 
 #[test]
 fn a_page_has_at_most_four_mebibytes() {
-    let mut big = part(&[]);
     let filler = "x".repeat(200 * 1024);
-    big.tools = (0..50)
-        .map(|n| {
-            format!(r#"{{"name":"t{n}","title":"{filler}","inputSchema":{{"type":"object"}}}}"#)
-        })
-        .map(Into::into)
-        .collect();
+    let entry = |n: usize| {
+        let key = format!(r#""name":"t{n}","uri":"u:{n}","uriTemplate":"t:{n}""#);
+        format!(r#"{{{key},"title":"{filler}","inputSchema":{{"type":"object"}}}}"#).into()
+    };
+    let big: Vec<Bytes> = (0..50).map(entry).collect();
+    let mut part = Part::default();
+    for kind in Kind::ALL {
+        part.list_mut(kind).clone_from(&big);
+    }
     let info = server_info();
-    let spec = PageSpec { ttl: Duration::ZERO, scope: CacheScope::Private, server_info: &info };
-    let pages = Pages::render(&catalog_of(&big), &spec);
-    assert_eq!(pages.count(), 3);
-    assert!(pages.modern.iter().all(|page| page.len() <= 4 * 1024 * 1024));
+    let spec = PageSpec { scopes: Scopes::default(), server_info: &info };
+    let pages = Pages::render(&catalog_of(&part), &spec);
+    for kind in Kind::ALL {
+        assert_eq!(pages.count(kind), 3);
+        let list = &pages.0[kind];
+        let all = |page: &Page| page.modern.len() + list.tail.len() + TTL_LEN_MAX + 1;
+        assert!(list.pages.iter().all(|page| all(page) <= 4 * 1024 * 1024));
+    }
 }
 
 #[test]
 fn the_empty_text_is_a_cursor_and_not_one_of_ours() {
     let pages = pages(&catalog(3), 1);
-    assert_eq!(pages.get(Era::Modern, Some("")), Err(CursorError::Malformed));
+    assert_eq!(answer(&pages, Era::Modern, Some("")), Err(CursorError::Malformed));
 }
 
 #[test]
-fn a_cursor_is_good_for_equal_content_only() {
-    let old = pages(&catalog(3), 1);
-    let next = walk(&old, Era::Legacy)[0]["nextCursor"].as_str().unwrap().to_owned();
-    let same = pages_within(&catalog(3), Duration::from_millis(1), 1, PAGE_BYTES_MAX);
-    assert_eq!(same.get(Era::Legacy, Some(&next)), old.get(Era::Legacy, Some(&next)));
-    assert!(same.get(Era::Modern, Some(&next)).is_ok());
-    let changed = pages(&catalog(4), 1);
-    assert_eq!(changed.get(Era::Legacy, Some(&next)), Err(CursorError::Stale));
-    let other_bounds = pages(&catalog(3), 2);
-    assert_eq!(other_bounds.get(Era::Legacy, Some(&next)), Err(CursorError::Malformed));
+fn a_cursor_is_good_for_equal_content_of_its_list_only() {
+    let old = pages(&full(3, "x"), 1);
+    let same = pages(&full(3, "x"), 1);
+    let longer = pages(&full(4, "x"), 1);
+    let other_bounds = pages(&full(3, "x"), 2);
+    for kind in Kind::ALL {
+        let next = second(&old, kind);
+        let get = |pages: &Pages, kind| pages.message(kind, Era::Legacy, Some(&next), b"1", 0);
+        assert_eq!(get(&same, kind), get(&old, kind));
+        assert!(get(&same, kind).is_ok());
+        assert_eq!(get(&longer, kind), Err(CursorError::Stale));
+        assert_eq!(get(&other_bounds, kind), Err(CursorError::Malformed));
+        for other in Kind::ALL.into_iter().filter(|other| *other != kind) {
+            assert_eq!(get(&old, other), Err(CursorError::Malformed), "{kind:?} {other:?}");
+        }
+    }
 }
 
 #[test]
-fn another_ttl_moves_no_tool_to_another_page() {
+fn a_change_of_one_list_leaves_the_cursors_of_the_others_good() {
+    let mut part = Part { tools: part(&["a", "b"]).tools, ..holding(&["u:1", "u:2"], &[]) };
+    part.prompts = prompting(&["a", "b"]).prompts;
+    let old = pages(&catalog_of(&part), 1);
+    part.resources.pop();
+    part.resources.extend(holding(&["u:3"], &[]).resources);
+    let new = pages(&catalog_of(&part), 1);
+    let moved = |kind| new.message(kind, Era::Modern, Some(&second(&old, kind)), b"1", 0);
+    assert_eq!(moved(Kind::Resources), Err(CursorError::Stale));
+    assert!(moved(Kind::Tools).is_ok() && moved(Kind::Prompts).is_ok());
+}
+
+#[test]
+fn another_description_of_ours_moves_no_entry_to_another_page() {
     let catalog = catalog(300);
+    let long = format!(r#"{{"name":"waypost","title":"{}"}}"#, "x".repeat(500));
+    let long = RawValue::from_string(long).unwrap();
     for bytes in 5_000..5_100 {
-        let brief = pages_within(&catalog, Duration::ZERO, 1_000, bytes);
-        let long = pages_within(&catalog, Duration::from_hours(100_000), 1_000, bytes);
-        assert_eq!(brief.legacy, long.legacy, "{bytes}");
+        let brief = pages_within(&catalog, &server_info(), 1_000, bytes);
+        let long = pages_within(&catalog, &long, 1_000, bytes);
+        let texts = |pages: &Pages| {
+            pages.0.tools.pages.iter().map(|page| page.legacy.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(&brief), texts(&long), "{bytes}");
     }
 }
 
 #[test]
 fn every_changed_character_is_noticed() {
-    let pages = pages(&catalog(5), 1);
-    let good = walk(&pages, Era::Modern)[0]["nextCursor"].as_str().unwrap().to_owned();
-    assert!(pages.get(Era::Modern, Some(&good)).is_ok());
-    for at in 0..good.len() {
-        for new in ["A", "z", "_", "=", "%", "é"] {
-            let mut bad = good.clone();
-            bad.replace_range(at..=at, new);
-            if bad != good {
-                assert_eq!(pages.get(Era::Modern, Some(&bad)), Err(CursorError::Malformed));
+    let pages = pages(&full(5, "x"), 1);
+    for kind in Kind::ALL {
+        let get = |cursor: &str| pages.message(kind, Era::Modern, Some(cursor), b"1", 0);
+        let good = second(&pages, kind);
+        assert!(get(&good).is_ok());
+        for at in 0..good.len() {
+            for new in ["A", "z", "_", "=", "%", "é"] {
+                let mut bad = good.clone();
+                bad.replace_range(at..=at, new);
+                if bad != good {
+                    assert_eq!(get(&bad), Err(CursorError::Malformed));
+                }
             }
         }
-    }
-    let bad = [
-        format!("{good}="),
-        format!(" {good}"),
-        good.replacen(|_: char| true, "", 1),
-        "2".to_owned(),
-    ];
-    for bad in bad {
-        assert_eq!(pages.get(Era::Modern, Some(&bad)), Err(CursorError::Malformed), "{bad}");
+        let bad = [
+            format!("{good}="),
+            format!(" {good}"),
+            good.replacen(|_: char| true, "", 1),
+            "2".to_owned(),
+        ];
+        for bad in bad {
+            assert_eq!(get(&bad), Err(CursorError::Malformed), "{bad}");
+        }
     }
 }
 
 #[test]
 fn a_page_that_never_was_is_refused() {
-    let catalog = catalog(3);
-    let pages = pages(&catalog, 1);
-    let beyond = cursor(&catalog.digest(), pages.bounds, 3);
-    assert_eq!(pages.get(Era::Modern, Some(&beyond)), Err(CursorError::Malformed));
+    let pages = pages(&catalog(3), 1);
+    let beyond = pages.0.tools.edition.cursor(3);
+    assert_eq!(answer(&pages, Era::Modern, Some(&beyond)), Err(CursorError::Malformed));
 }
 
 proptest! {
@@ -199,10 +299,10 @@ proptest! {
             .collect();
         let catalog = catalog_of(&part);
         prop_assert_eq!(catalog.tools().len(), sizes.len());
-        let pages = pages_within(&catalog, Duration::from_secs(1), len, bytes);
+        let pages = pages_within(&catalog, &server_info(), len, bytes);
         for era in [Era::Legacy, Era::Modern] {
-            let walked = walk(&pages, era);
-            prop_assert_eq!(walked.len(), pages.count());
+            let walked = walk(&pages, Kind::Tools, era);
+            prop_assert_eq!(walked.len(), pages.count(Kind::Tools));
             let mut all = Vec::new();
             for page in &walked {
                 let tools = page["tools"].as_array().unwrap();
@@ -217,14 +317,15 @@ proptest! {
                 .collect();
             prop_assert_eq!(all, want);
         }
-        for (legacy, modern) in pages.legacy.iter().zip(&pages.modern) {
-            prop_assert!(legacy.len() <= bytes && modern.len() <= bytes);
+        for page in &pages.0.tools.pages {
+            let tail = pages.0.tools.tail.len() + TTL_LEN_MAX;
+            prop_assert!(page.legacy.len() < bytes && page.modern.len() + tail < bytes);
         }
     }
 
     #[test]
     fn no_text_crashes_a_cursor(text in any::<String>()) {
         let pages = pages(&catalog(2), 1);
-        prop_assert!(pages.get(Era::Modern, Some(&text)).is_err());
+        prop_assert!(answer(&pages, Era::Modern, Some(&text)).is_err());
     }
 }

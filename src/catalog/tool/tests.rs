@@ -1,13 +1,19 @@
 //! Tools: what is kept byte for byte, what each era sees, what is refused.
 
+use bytes::Bytes;
+
 use super::*;
+use crate::catalog::Kind;
+use crate::catalog::spec::DESCRIPTION_BYTES_MAX;
+use crate::proto::headers::InvalidAnnotation;
 
 fn tool(definition: &str, era: Era) -> Result<Tool, Unfit> {
     tool_described(definition, era, None)
 }
 
 fn tool_described(definition: &str, era: Era, describe: Option<&str>) -> Result<Tool, Unfit> {
-    let checked = Draft::open(definition.as_bytes())?.check(era)?;
+    let definition = Bytes::from(definition.to_owned());
+    let checked = Checked::new(Draft::open(Kind::Tools, &definition)?, era)?;
     Ok(checked.into_tool(Owner::Upstream(0), "up__name", describe))
 }
 
@@ -161,7 +167,10 @@ fn what_is_no_tool_is_refused_with_the_reason() {
         assert_eq!(tool(&definition, Era::Modern).unwrap_err(), want, "{definition}");
     }
     assert_eq!(tool("\u{feff}{}", Era::Modern).unwrap_err(), Unfit::NotObject);
-    assert_eq!(Draft::open(b"{\"name\":\"\xff\"}").unwrap_err(), Unfit::NotObject);
+    assert_eq!(
+        Draft::open(Kind::Tools, &Bytes::from_static(b"{\"name\":\"\xff\"}")).unwrap_err(),
+        Unfit::NotObject
+    );
 }
 
 #[test]
@@ -183,7 +192,9 @@ fn a_long_description_is_kept_and_reported() {
     let long = "x".repeat(DESCRIPTION_BYTES_MAX + 1);
     let definition =
         format!(r#"{{"name":"a","description":"{long}","inputSchema":{{"type":"object"}}}}"#);
-    let checked = Draft::open(definition.as_bytes()).unwrap().check(Era::Modern).unwrap();
+    let definition = Bytes::from(definition);
+    let draft = Draft::open(Kind::Tools, &definition).unwrap();
+    let checked = Checked::new(draft, Era::Modern).unwrap();
     assert_eq!(checked.oddities(None), [Oddity::LongDescription(long.len())]);
     assert_eq!(checked.oddities(Some("short")), []);
     let tool = checked.into_tool(Owner::Builtin, "a", None);
@@ -196,7 +207,8 @@ fn an_output_schema_over_the_bounds_is_left_out_and_reported() {
     for era in [Era::Legacy, Era::Modern] {
         let definition =
             format!(r#"{{"name":"a","inputSchema":{{"type":"object"}},"outputSchema":{big}}}"#);
-        let checked = Draft::open(definition.as_bytes()).unwrap().check(era).unwrap();
+        let definition = Bytes::from(definition);
+        let checked = Checked::new(Draft::open(Kind::Tools, &definition).unwrap(), era).unwrap();
         assert_eq!(checked.oddities(None), [Oddity::OutputSchemaLeftOut]);
         let tool = checked.into_tool(Owner::Builtin, "a", None);
         assert!(!seen(&tool, Era::Modern).contains("outputSchema"));

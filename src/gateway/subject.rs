@@ -1,0 +1,212 @@
+//! Requests about something that is no tool: a prompt to get, a resource to read or to watch, an
+//! argument to complete. Which upstream owns it, and what is answered where nobody does.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use smallvec::SmallVec;
+
+use crate::catalog::{Catalog, Owner, PromptLookup};
+use crate::proto::complete::{Reference, reference};
+use crate::proto::error::{ErrorBody, INVALID_PARAMS, LEGACY_NOT_FOUND, result_message};
+use crate::proto::listen::URI_BYTES_MAX;
+use crate::proto::scan::unquote;
+use crate::proto::{Abilities, Era, Method, Span, ladder};
+use crate::telemetry::Status;
+use crate::upstream::{Mirrored, Told};
+
+use super::call::{Call, Reply};
+use super::dispatch::{NEAREST, no_such, refuse, unlisted, upstream};
+use super::hub::{WATCHED_MAX, Watching};
+use super::snapshot::Snapshot;
+use super::{Inner, answer as answers};
+
+/// Upstreams that may own a resource, the likeliest first.
+type Places = SmallVec<[usize; 8]>;
+
+/// Answers a request about a prompt, a resource or an argument.
+pub(super) async fn answer(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    call: Call<'_>,
+    mut tell: impl FnMut(Told) + Send,
+) -> Result<Reply, Reply> {
+    ladder::subject(call.body, call.shape)
+        .map_err(|refusal| refuse(call, refusal.status, &refusal.error))?;
+    let named =
+        |span: Option<Span>| span.and_then(|s| unquote(s.of(call.body))).unwrap_or_default();
+    match call.shape.method {
+        Method::PromptsGet => {
+            let name = named(call.shape.name);
+            let (place, original) = prompt(snapshot, call, &name)?;
+            let subject = (&*original, call.shape.name);
+            one(inner, snapshot, place, subject, call, &mut tell).await
+        }
+        Method::ResourcesRead => {
+            let uri = named(call.shape.uri);
+            read(inner, snapshot, &uri, call, &mut tell).await
+        }
+        _ => complete(inner, snapshot, call, &mut tell).await,
+    }
+}
+
+/// One request to one upstream.
+async fn one(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    place: usize,
+    subject: (&str, Option<Span>),
+    call: Call<'_>,
+    tell: &mut (impl FnMut(Told) + Send),
+) -> Result<Reply, Reply> {
+    let end = upstream(inner, snapshot, place, subject, Mirrored::Nothing, call, tell).await;
+    if end.status == Status::Success { Ok(end.reply) } else { Err(end.reply) }
+}
+
+/// Who has the prompt of this name, and how they call it.
+fn prompt(snapshot: &Snapshot, call: Call<'_>, name: &str) -> Result<(usize, Arc<str>), Reply> {
+    let catalog = &snapshot.view(call.caller.abilities).catalog;
+    match catalog.prompt(name) {
+        PromptLookup::Prompt(prompt) => match prompt.owner {
+            Owner::Upstream(place) => Ok((place, Arc::clone(&prompt.original))),
+            Owner::Builtin => Err(refuse(call, 200, &no_prompt(catalog, name))),
+        },
+        PromptLookup::Transparent(place) => Ok((place, Arc::from(name))),
+        PromptLookup::Unknown => Err(match unlisted(snapshot, name) {
+            Some(upstream) => {
+                let fault = upstream.pool.nobody();
+                refuse(call, 200, &answers::error(&fault, Some(upstream.spec.name.as_str())))
+            }
+            None => refuse(call, 200, &no_prompt(catalog, name)),
+        }),
+    }
+}
+
+fn no_prompt(catalog: &Catalog, name: &str) -> ErrorBody {
+    no_such("prompt", "prompts/list", name, &catalog.nearest_prompts(name, NEAREST))
+}
+
+// === resources ===
+
+/// Upstreams that may own a resource, the likeliest first; the first alone if it surely does.
+fn owners(inner: &Inner, catalog: &Catalog, uri: &str) -> Places {
+    let sure = |owner| match owner {
+        Owner::Upstream(place) => Some(place),
+        Owner::Builtin => None,
+    };
+    let listed = catalog.resource(uri).and_then(|resource| sure(resource.owner));
+    let named = listed.or_else(|| inner.links.owner(uri));
+    let made = named.or_else(|| catalog.matching(uri).and_then(|template| sure(template.owner)));
+    match made {
+        Some(place) => Places::from_slice(&[place]),
+        None => catalog.candidates(uri).into_iter().collect(),
+    }
+}
+
+/// Reads a resource. One that nobody lists is looked for at those who may have it, one after the
+/// other, until one does.
+async fn read(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    uri: &str,
+    call: Call<'_>,
+    tell: &mut (impl FnMut(Told) + Send),
+) -> Result<Reply, Reply> {
+    let catalog = &snapshot.view(call.caller.abilities).catalog;
+    let places = owners(inner, catalog, uri);
+    let alone = places.len() == 1;
+    for place in places {
+        let subject = (uri, call.shape.uri);
+        let end = upstream(inner, snapshot, place, subject, Mirrored::Nothing, call, tell).await;
+        if end.status == Status::Success {
+            if !alone {
+                inner.links.remember(uri, place);
+            }
+            return Ok(end.reply);
+        }
+        if alone || !end.missing {
+            return Err(end.reply);
+        }
+    }
+    let code = match call.caller.era {
+        Era::Legacy => LEGACY_NOT_FOUND,
+        Era::Modern => INVALID_PARAMS,
+    };
+    let shown: String = uri.chars().take(256).collect();
+    let error = ErrorBody::new(code, format!("Resource not found: {shown}"));
+    Err(refuse(call, 200, &error.with(json!({ "uri": uri }))))
+}
+
+/// A legacy upstream's word that there is no such resource, for a modern client: the code of its
+/// era, and the URI in any case (2026-07-28, server/resources, "Error Handling").
+pub(super) fn not_found(error: &[u8], call: Call<'_>) -> ErrorBody {
+    let error: Value = serde_json::from_slice(error).unwrap_or_default();
+    let message = error["message"].as_str().unwrap_or("Resource not found").to_owned();
+    let mut data = error.get("data").filter(|data| data.is_object()).cloned().unwrap_or(json!({}));
+    let uri = call.shape.uri.and_then(|span| unquote(span.of(call.body)));
+    if let (Some(uri), Some(data)) = (uri, data.as_object_mut()) {
+        data.entry("uri").or_insert_with(|| Value::from(uri.as_ref()));
+    }
+    ErrorBody::new(INVALID_PARAMS, message).with(data)
+}
+
+/// Watches a resource for a client.
+pub(super) fn watch(inner: &Inner, abilities: Abilities, uri: &str) -> Result<Watching, ErrorBody> {
+    let snapshot = inner.snapshot.load_full();
+    let bad = |text: String| ErrorBody::new(INVALID_PARAMS, text).with(json!({ "uri": uri }));
+    if uri.len() > URI_BYTES_MAX {
+        return Err(bad(format!("a watched URI may have {URI_BYTES_MAX} bytes")));
+    }
+    let places = owners(inner, &snapshot.view(abilities).catalog, uri);
+    let able = |place: &usize| snapshot.upstreams.get(*place).is_some_and(|u| u.offers.subscribe);
+    let Some(place) = places.iter().copied().find(able) else {
+        let text = if places.is_empty() {
+            "nobody offers this resource"
+        } else {
+            "the server of this resource does not tell when it changes"
+        };
+        return Err(bad(text.to_owned()));
+    };
+    let upstream = snapshot.upstreams.get(place).ok_or_else(|| bad("it is gone".to_owned()))?;
+    let watching = inner.hub.watch(&upstream.pool, place, uri);
+    watching.ok_or_else(|| bad(format!("{WATCHED_MAX} resources are watched already")))
+}
+
+// === completion ===
+
+/// Completes an argument of a prompt, or a variable of a template.
+async fn complete(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    call: Call<'_>,
+    tell: &mut (impl FnMut(Told) + Send),
+) -> Result<Reply, Reply> {
+    let (about, span) =
+        reference(call.body, call.shape.reference).map_err(|error| refuse(call, 200, &error))?;
+    let catalog = &snapshot.view(call.caller.abilities).catalog;
+    let (place, name) = match about {
+        Reference::Prompt(name) => prompt(snapshot, call, &name)?,
+        Reference::Resource(uri) => {
+            let place = match catalog.template(&uri).map(|template| template.owner) {
+                Some(Owner::Upstream(place)) => Some(place),
+                _ => owners(inner, catalog, &uri).first().copied(),
+            };
+            let nobody = || {
+                let text = format!("nobody offers the resource or template {uri:?}");
+                refuse(call, 200, &ErrorBody::new(INVALID_PARAMS, text))
+            };
+            (place.ok_or_else(nobody)?, Arc::from(uri.as_str()))
+        }
+    };
+    let subject = (&*name, Some(span));
+    let end = upstream(inner, snapshot, place, subject, Mirrored::Nothing, call, tell).await;
+    if end.no_method {
+        // The gateway offers completion because some upstream may; this one has none to offer.
+        let empty = match call.caller.era {
+            Era::Legacy => r#"{"completion":{"values":[]}}"#,
+            Era::Modern => r#"{"resultType":"complete","completion":{"values":[]}}"#,
+        };
+        return Ok(Reply::ok(result_message(call.id(), empty.as_bytes())));
+    }
+    if end.status == Status::Success { Ok(end.reply) } else { Err(end.reply) }
+}

@@ -1,0 +1,129 @@
+//! A question of a legacy upstream in the middle of a call (2025-11-25, client features): what it
+//! asks, and the way back for the answer. Whoever drops a question unanswered answers it with an
+//! error, so that no upstream waits for ever.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use crate::base::Tasks;
+use crate::proto::error::{ErrorBody, INTERNAL, METHOD_NOT_FOUND, result_message};
+use crate::proto::splice::{Splice, one_line};
+use crate::proto::{Method, Span};
+
+use super::exchange::RawId;
+use super::http::HttpLink;
+use super::stdio::Channel;
+
+/// Most questions of an upstream in the middle of one call.
+pub const ASKS_MAX: u32 = 64;
+
+/// One question.
+#[derive(Debug)]
+pub struct Ask {
+    /// The upstream's request as it came.
+    pub body: Bytes,
+    /// Where its own id stands in it.
+    pub id: Span,
+    /// What it asks for.
+    pub method: Method,
+    /// The way back.
+    pub answerer: Answerer,
+}
+
+/// How many questions of a call are open. Clones share the number.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    /// Whether any is.
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+}
+
+/// How an answer reaches the upstream.
+#[derive(Clone, Debug)]
+pub enum Back {
+    /// Into the pipe of a child.
+    Stdio(Arc<Channel>),
+    /// By a POST in the session of the call.
+    Http(Box<HttpLink>, Tasks),
+}
+
+impl Back {
+    /// Sends a whole answer. It is not waited for.
+    pub fn send(&self, answer: Vec<u8>) {
+        match self {
+            Self::Stdio(channel) => {
+                let mut line = one_line(answer);
+                line.push(b'\n');
+                if let Err(fault) = channel.tell(line) {
+                    tracing::debug!(%fault, "could not answer a question of a child");
+                }
+            }
+            Self::Http(link, tasks) => {
+                let link = link.clone();
+                tasks.spawn(async move {
+                    if let Err(fault) = link.tell(answer).await {
+                        tracing::debug!(%fault, "could not answer a question of a server");
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// The way back for one answer.
+#[derive(Debug)]
+pub struct Answerer {
+    back: Back,
+    id: RawId,
+    waiting: Waiting,
+    answered: bool,
+}
+
+impl Answerer {
+    /// A way back; the call counts as waiting for its client until it is used or dropped.
+    pub fn new(back: Back, id: &[u8], waiting: &Waiting) -> Self {
+        waiting.0.fetch_add(1, Ordering::AcqRel);
+        Self { back, id: RawId::from_slice(id), waiting: waiting.clone(), answered: false }
+    }
+
+    /// Passes on a client's response: only its id, which stands at `id`, changes.
+    pub fn answer(mut self, response: &[u8], id: Span) {
+        let mut splice = Splice::new(response);
+        splice.put(id, &self.id);
+        self.send(splice.apply(1));
+    }
+
+    /// Refuses: the client cannot be asked this.
+    pub fn refuse(mut self) {
+        self.send(refusal(&self.id, Method::Other));
+    }
+
+    fn send(&mut self, answer: Vec<u8>) {
+        self.answered = true;
+        self.back.send(answer);
+    }
+}
+
+impl Drop for Answerer {
+    fn drop(&mut self) {
+        if !self.answered {
+            let text = "the client did not answer; its call is over";
+            self.send(ErrorBody::new(INTERNAL, text).message(Some(&self.id)));
+        }
+        self.waiting.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Our own answer to a request of an upstream: a ping is answered, all else is refused.
+pub fn refusal(id: &[u8], method: Method) -> Vec<u8> {
+    if method == Method::Ping {
+        return result_message(id, b"{}");
+    }
+    let text = "the client did not declare the capability that this request needs";
+    ErrorBody::new(METHOD_NOT_FOUND, text).message(Some(id))
+}

@@ -1,0 +1,105 @@
+//! What a server tells of itself outside any call: lists that changed, resources that changed. Whoever
+//! reads its messages puts them in; its keeper takes them out. Many changes of one thing are one.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::proto::answer::About;
+use crate::proto::listen::{URI_BYTES_MAX, URIS_MAX};
+use crate::proto::scan::unquote;
+use crate::proto::{Lists, Method};
+
+/// What happened since it was last asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Lists that changed.
+    pub lists: Lists,
+    /// Resources that changed.
+    pub uris: BTreeSet<String>,
+}
+
+/// Where it is gathered.
+#[derive(Debug, Default)]
+pub struct Events {
+    news: Mutex<News>,
+    arrived: Notify,
+}
+
+impl Events {
+    /// Takes a notification in, if it tells of a change.
+    pub fn note(&self, text: &[u8], method: Method, about: About) {
+        let lists = Lists::changed_by(method);
+        if !lists.is_empty() {
+            return self.lists(lists);
+        }
+        let uri = about.uri.filter(|_| method == Method::ResourceUpdated);
+        if let Some(uri) = uri.and_then(|span| unquote(span.of(text))) {
+            let mut news = self.news.lock();
+            if news.uris.len() < URIS_MAX && uri.len() <= URI_BYTES_MAX {
+                news.uris.insert(uri.into_owned());
+                drop(news);
+                self.arrived.notify_one();
+            }
+        }
+    }
+
+    /// These lists changed, or may have.
+    pub fn lists(&self, lists: Lists) {
+        let mut news = self.news.lock();
+        news.lists = news.lists.or(lists);
+        drop(news);
+        self.arrived.notify_one();
+    }
+
+    /// These resources may have changed while nobody listened.
+    pub fn uris(&self, uris: &BTreeSet<String>) {
+        self.news.lock().uris.extend(uris.iter().cloned());
+        self.arrived.notify_one();
+    }
+
+    /// Resolves when there is news, and takes it.
+    pub async fn next(&self) -> News {
+        loop {
+            let news = std::mem::take(&mut *self.news.lock());
+            if news != News::default() {
+                return news;
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Takes what has come since, without waiting.
+    pub fn more(&self) -> News {
+        std::mem::take(&mut *self.news.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::answer::{Incoming, read};
+
+    #[tokio::test]
+    async fn many_changes_of_one_thing_are_one() {
+        let events = Events::default();
+        let tell = |text: &str| {
+            let Ok(Incoming::Note { method, about }) = read(text.as_bytes()) else { panic!() };
+            events.note(text.as_bytes(), method, about);
+        };
+        for _ in 0..3 {
+            tell(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
+            tell(
+                r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b"}}"#,
+            );
+            tell(
+                r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1}}"#,
+            );
+        }
+        let news = events.next().await;
+        assert_eq!(news.lists, Lists { tools: true, ..Lists::NONE });
+        assert_eq!(news.uris.into_iter().collect::<Vec<_>>(), ["a:b"]);
+        assert_eq!(events.more(), News::default());
+    }
+}
