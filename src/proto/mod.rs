@@ -19,6 +19,7 @@ pub mod meta;
 pub mod method;
 pub mod modern;
 pub mod offers;
+pub mod passage;
 pub mod scan;
 pub mod splice;
 

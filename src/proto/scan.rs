@@ -409,7 +409,7 @@ impl<'a> Scanner<'a> {
 /// Most strings are short: eight bytes are judged at once in a register. A string that goes on is
 /// searched at memory speed, and what was passed over is judged in blocks without a branch, which
 /// the compiler turns into vector instructions.
-fn plain_run(text: &[u8]) -> usize {
+pub(super) fn plain_run(text: &[u8]) -> usize {
     const WORD: usize = 8;
     const SHORT: usize = 32;
     let mut done = 0;
