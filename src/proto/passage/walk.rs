@@ -44,11 +44,9 @@ enum Spot {
     After,
     Text,
     Escape,
-    /// So many hexadecimal digits.
-    Hex(u8),
-    Number(Part),
-    /// The rest of a literal.
-    Word(&'static [u8]),
+    Hex,
+    Number,
+    Word,
 }
 
 /// What a number has so far.
@@ -73,6 +71,12 @@ pub(super) struct Walker {
     object: bool,
     /// The string is a key.
     key: bool,
+    /// In an escape: how many hexadecimal digits must come.
+    digits: u8,
+    /// In a number: what it has so far.
+    part: Part,
+    /// In a literal: the rest of it.
+    word: &'static [u8],
     /// One bit a level: set = object.
     objects: [u64; DEPTH_CEILING / 64],
 }
@@ -83,7 +87,16 @@ impl Walker {
     /// At the start of a text.
     pub(super) fn new() -> Self {
         let objects = [0; DEPTH_CEILING / 64];
-        Self { spot: Spot::Value, depth: 0, object: false, key: false, objects }
+        Self {
+            spot: Spot::Value,
+            depth: 0,
+            object: false,
+            key: false,
+            digits: 0,
+            part: Part::Minus,
+            word: b"",
+            objects,
+        }
     }
 
     /// Whether the text so far is one whole value.
@@ -93,13 +106,19 @@ impl Walker {
 
     /// Walks on from `at` to the next event; `None` when the piece is over.
     pub(super) fn next(&mut self, piece: &[u8], at: &mut usize) -> Step {
-        while let Some(byte) = piece.get(*at).copied() {
+        loop {
+            if self.depth > WATCHED {
+                self.hurry(piece, at)?;
+            }
+            let Some(byte) = piece.get(*at).copied() else {
+                return Ok(None);
+            };
             let event = match self.spot {
                 Spot::Text => self.text(piece, at)?,
                 Spot::Escape => self.escape(byte, at)?,
-                Spot::Hex(left) => self.hex(byte, left, at)?,
-                Spot::Number(part) => self.number(piece, part, at)?,
-                Spot::Word(rest) => self.word(byte, rest, at)?,
+                Spot::Hex => self.hex(byte, at)?,
+                Spot::Number => self.number(piece, at)?,
+                Spot::Word => self.word(byte, at)?,
                 _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => {
                     *at += 1;
                     None
@@ -115,7 +134,127 @@ impl Walker {
                 return Ok(event);
             }
         }
-        Ok(None)
+    }
+
+    /// Passes over what stands below the watched levels and is usual. It stops before anything
+    /// that is not, and where the piece or the silence ends; [`Walker::next`] goes on there.
+    fn hurry(&mut self, piece: &[u8], at: &mut usize) -> Result<(), ScanError> {
+        while let Some(byte) = piece.get(*at).copied() {
+            let usual = match self.spot {
+                Spot::Text => self.hurry_text(piece, at),
+                Spot::Escape | Spot::Hex | Spot::Number | Spot::Word => false,
+                _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => {
+                    *at += 1;
+                    true
+                }
+                Spot::ValueOrEnd if byte == b']' => self.hurry_out(at),
+                Spot::Value | Spot::ValueOrEnd => self.hurry_value(byte, piece, at)?,
+                Spot::KeyOrEnd if byte == b'}' => self.hurry_out(at),
+                Spot::Key | Spot::KeyOrEnd => {
+                    byte == b'"' && {
+                        *at += 1;
+                        self.key = true;
+                        self.hurry_text(piece, at)
+                    }
+                }
+                Spot::Colon => {
+                    byte == b':' && {
+                        *at += 1;
+                        self.spot = Spot::Value;
+                        true
+                    }
+                }
+                Spot::After if byte == b',' => {
+                    *at += 1;
+                    self.spot = if self.object { Spot::Key } else { Spot::Value };
+                    true
+                }
+                Spot::After => byte == if self.object { b'}' } else { b']' } && self.hurry_out(at),
+            };
+            if !usual {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over a value that is a leaf, or into a container.
+    fn hurry_value(&mut self, byte: u8, piece: &[u8], at: &mut usize) -> Result<bool, ScanError> {
+        Ok(match byte {
+            b'"' => {
+                *at += 1;
+                self.key = false;
+                self.hurry_text(piece, at)
+            }
+            b'1'..=b'9' => self.hurry_number(piece, at),
+            b'{' => {
+                *at += 1;
+                self.enter(true)?;
+                self.spot = Spot::KeyOrEnd;
+                true
+            }
+            b'[' => {
+                *at += 1;
+                self.enter(false)?;
+                self.spot = Spot::ValueOrEnd;
+                true
+            }
+            b't' => self.hurry_word(piece, at, b"true"),
+            b'f' => self.hurry_word(piece, at, b"false"),
+            b'n' => self.hurry_word(piece, at, b"null"),
+            _ => false,
+        })
+    }
+
+    /// Passes over a string whose escapes are short and which ends in this piece; else stops in it.
+    fn hurry_text(&mut self, piece: &[u8], at: &mut usize) -> bool {
+        let mut here = *at;
+        loop {
+            here += plain_run(piece.get(here..).unwrap_or_default());
+            let (took, spot) = match piece.get(here..).unwrap_or_default() {
+                [b'"', b':', ..] if self.key => (2, Spot::Value),
+                [b'"', ..] => (1, if self.key { Spot::Colon } else { Spot::After }),
+                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => {
+                    here += 2;
+                    continue;
+                }
+                _ => (0, Spot::Text),
+            };
+            *at = here + took;
+            self.spot = spot;
+            return took > 0;
+        }
+    }
+
+    /// Passes over a plain integer; else stops in the number.
+    fn hurry_number(&mut self, piece: &[u8], at: &mut usize) -> bool {
+        while piece.get(*at).is_some_and(u8::is_ascii_digit) {
+            *at += 1;
+        }
+        let ended = matches!(piece.get(*at), Some(b',' | b'}' | b']'));
+        self.spot = if ended { Spot::After } else { self.begin_number(Part::Digits) };
+        ended
+    }
+
+    /// Passes over a literal that is whole in this piece.
+    fn hurry_word(&mut self, piece: &[u8], at: &mut usize, word: &'static [u8]) -> bool {
+        let whole = piece.get(*at..*at + word.len()) == Some(word);
+        if whole {
+            *at += word.len();
+            self.spot = Spot::After;
+        }
+        whole
+    }
+
+    /// Leaves a container, if silence is around it too.
+    fn hurry_out(&mut self, at: &mut usize) -> bool {
+        let silent = self.depth > WATCHED + 1;
+        if silent {
+            // It is told only where there is no silence.
+            let told = self.close(at);
+            debug_assert!(told.is_none(), "the levels below the watched ones are silent");
+        }
+        silent
     }
 
     fn told(&self, what: What, at: usize) -> Option<Event> {
@@ -137,12 +276,12 @@ impl Walker {
                 self.enter(false)?;
                 Spot::ValueOrEnd
             }
-            b't' => Spot::Word(b"rue"),
-            b'f' => Spot::Word(b"alse"),
-            b'n' => Spot::Word(b"ull"),
-            b'-' => Spot::Number(Part::Minus),
-            b'0' => Spot::Number(Part::Zero),
-            b'1'..=b'9' => Spot::Number(Part::Digits),
+            b't' => self.begin_word(b"rue"),
+            b'f' => self.begin_word(b"alse"),
+            b'n' => self.begin_word(b"ull"),
+            b'-' => self.begin_number(Part::Minus),
+            b'0' => self.begin_number(Part::Zero),
+            b'1'..=b'9' => self.begin_number(Part::Digits),
             _ => return Err(ScanError::Syntax(*at)),
         };
         *at += 1;
@@ -208,39 +347,51 @@ impl Walker {
     fn escape(&mut self, byte: u8, at: &mut usize) -> Step {
         self.spot = match byte {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Spot::Text,
-            b'u' => Spot::Hex(4),
+            b'u' => {
+                self.digits = 4;
+                Spot::Hex
+            }
             _ => return Err(ScanError::Syntax(*at)),
         };
         *at += 1;
         Ok(None)
     }
 
-    fn hex(&mut self, byte: u8, left: u8, at: &mut usize) -> Step {
+    fn hex(&mut self, byte: u8, at: &mut usize) -> Step {
         if !byte.is_ascii_hexdigit() {
             return Err(ScanError::Syntax(*at));
         }
         *at += 1;
-        self.spot = if left > 1 { Spot::Hex(left - 1) } else { Spot::Text };
+        self.digits = self.digits.saturating_sub(1);
+        if self.digits == 0 {
+            self.spot = Spot::Text;
+        }
         Ok(None)
     }
 
-    fn word(&mut self, byte: u8, rest: &'static [u8], at: &mut usize) -> Step {
-        let Some((first, rest)) = rest.split_first().filter(|(first, _)| **first == byte) else {
+    fn begin_word(&mut self, rest: &'static [u8]) -> Spot {
+        self.word = rest;
+        Spot::Word
+    }
+
+    fn word(&mut self, byte: u8, at: &mut usize) -> Step {
+        let Some((_, rest)) = self.word.split_first().filter(|(first, _)| **first == byte) else {
             return Err(ScanError::Syntax(*at));
         };
-        debug_assert!(first.is_ascii_lowercase(), "literals are words");
         *at += 1;
-        if rest.is_empty() {
-            return Ok(self.end(*at));
-        }
-        self.spot = Spot::Word(rest);
-        Ok(None)
+        self.word = rest;
+        Ok(if rest.is_empty() { self.end(*at) } else { None })
+    }
+
+    fn begin_number(&mut self, part: Part) -> Spot {
+        self.part = part;
+        Spot::Number
     }
 
     /// Walks over a number. Its end shows only in the byte behind it.
-    fn number(&mut self, piece: &[u8], mut part: Part, at: &mut usize) -> Step {
+    fn number(&mut self, piece: &[u8], at: &mut usize) -> Step {
         while let Some(byte) = piece.get(*at) {
-            part = match (part, byte) {
+            self.part = match (self.part, byte) {
                 (Part::Minus, b'0') => Part::Zero,
                 (Part::Minus | Part::Digits, b'0'..=b'9') => Part::Digits,
                 (Part::Zero | Part::Digits, b'.') => Part::Point,
@@ -255,7 +406,6 @@ impl Walker {
             };
             *at += 1;
         }
-        self.spot = Spot::Number(part);
         Ok(None)
     }
 
