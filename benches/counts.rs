@@ -21,10 +21,12 @@ use std::process::{Command, ExitCode};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use waypost::catalog::spec::{NamingSpec, OfferSpec};
 use waypost::catalog::{Kind, Owner, PageSpec, Pages, Part, Scopes, Source, merge};
 use waypost::proto::answer::{Incoming, mend, read};
 use waypost::proto::envelope::split;
+use waypost::proto::passage::Passage;
 use waypost::proto::{Era, Version, ladder};
 use waypost::upstream::exchange::{Caller, Dialect, Request, prepare};
 
@@ -77,12 +79,38 @@ const CASES: &[Case] = &[
         limit: LIMITS[9],
         run: merge_all,
     },
+    Case {
+        name: "passage: 1 MiB of text, streamed to modern",
+        rounds: 10,
+        limit: LIMITS[10],
+        run: passage_text,
+    },
+    Case {
+        name: "passage: 1 MiB of text, streamed to legacy",
+        rounds: 10,
+        limit: LIMITS[11],
+        run: passage_text_legacy,
+    },
+    Case {
+        name: "passage: 1 MiB full of escapes",
+        rounds: 10,
+        limit: LIMITS[12],
+        run: passage_escapes,
+    },
+    Case {
+        name: "passage: 1 MiB of small members",
+        rounds: 10,
+        limit: LIMITS[13],
+        run: passage_members,
+    },
 ];
 
 /// Measured, plus a fifth: hash tables are seeded anew in every process, so a few counts move a
 /// little.
-const LIMITS: [u64; 10] =
-    [9_300, 156_000, 2_350, 2_000, 5_300, 5_350, 2_020_000, 560, 225_000, 51_000_000];
+const LIMITS: [u64; 14] = [
+    9_300, 156_000, 2_350, 2_000, 5_300, 5_350, 2_020_000, 560, 225_000, 51_000_000, 790_000,
+    790_000, 17_800_000, 28_000_000,
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -215,6 +243,48 @@ fn answer_small(rounds: u32) {
 
 fn answer_large(rounds: u32) {
     answer(1024 * 1024, rounds);
+}
+
+/// Streams an answer of about 1 MiB, as the pieces that a socket gives.
+fn passage(content: &str, client: Era, rounds: u32) {
+    let text = Bytes::from(format!(
+        r#"{{"jsonrpc":"2.0","id":9,"result":{{"content":[],"structuredContent":{content}}}}}"#
+    ));
+    for _ in 0..rounds {
+        let mut passage = Passage::new(b"9", b"4711", client);
+        let mut rest = black_box(text.clone());
+        while !rest.is_empty() {
+            let mut out = SmallVec::new();
+            passage.push(rest.split_to(rest.len().min(32 * 1024)), &mut out).unwrap();
+            black_box(out);
+        }
+        black_box(passage.finish().unwrap());
+    }
+}
+
+const MIB: usize = 1024 * 1024;
+
+fn plain_text() -> String {
+    format!(r#"{{"text":"{}"}}"#, "all work and no play ".repeat(MIB / 21))
+}
+
+fn passage_text(rounds: u32) {
+    passage(&plain_text(), Era::Modern, rounds);
+}
+
+fn passage_text_legacy(rounds: u32) {
+    passage(&plain_text(), Era::Legacy, rounds);
+}
+
+fn passage_escapes(rounds: u32) {
+    let text = format!(r#"{{"text":"{}"}}"#, r#"a \"word\"\n"#.repeat(MIB / 14));
+    passage(&text, Era::Modern, rounds);
+}
+
+fn passage_members(rounds: u32) {
+    let member = |i: usize| format!(r#"{{"key_{i}":{i},"flag":true,"a":[{{"b":"c"}}]}}"#);
+    let members: Vec<String> = (100_000..100_000 + MIB / 52).map(member).collect();
+    passage(&format!(r#"{{"list":[{}]}}"#, members.join(",")), Era::Modern, rounds);
 }
 
 fn parts() -> Vec<Part> {
