@@ -24,6 +24,9 @@ use crate::base::{Fault, Kind, Sent};
 
 use self::connect::Connector;
 
+/// The body of an answer.
+pub type Body = Incoming;
+
 /// How a client connects and how long it keeps connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSpec {
@@ -70,7 +73,7 @@ impl HttpClient {
     /// Faults: [`Kind::Connect`] with [`Sent::No`] when there was no connection, [`Kind::Closed`]
     /// when it broke ([`Sent::No`] if the request was surely not written yet, else
     /// [`Sent::Maybe`]), [`Kind::Protocol`] when the answer is not HTTP.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Fault> {
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Fault> {
         let scheme = request.uri().scheme();
         let Some(secure) = scheme.and_then(secure) else {
             return Err(unsupported(scheme));
@@ -109,7 +112,7 @@ fn unsupported(scheme: Option<&Scheme>) -> Fault {
 
 /// Reads a whole body of at most `bytes_max` bytes. Faults: [`Kind::TooLarge`] beyond that,
 /// [`Kind::Closed`] when the body ends early.
-pub async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
+pub async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > bytes_max {
         return Err(too_large(bytes_max));

@@ -13,10 +13,9 @@ use http::{
     StatusCode, Uri,
 };
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming as HttpBody;
 
 use crate::base::{Fault, Kind, Sent, Tasks};
-use crate::egress::{HttpClient, collect};
+use crate::egress::{Body as HttpBody, HttpClient, collect};
 use crate::proto::answer::{Answer, Body, Incoming, read};
 use crate::proto::frame::{LineFramer, SseEvent, SseFramer};
 use crate::proto::headers::{encode_value, param_headers};

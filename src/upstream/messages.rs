@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming as Body;
+use crate::egress::Body;
 
 use crate::proto::frame::{FrameError, LineFramer, SseFramer};
 
