@@ -2,37 +2,26 @@
 //! sentence that names host and cause and nothing that may be secret.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
-
-use http::uri::Authority;
-use hyper_util::client::legacy;
 
 use crate::base::{Fault, Kind, Sent};
 
 use super::connect::DialError;
+use super::pool::Target;
 
 /// Longest cause taken over from a library, in characters.
 const CAUSE_CHARS_MAX: usize = 200;
 
-/// Why a request got no answer. `secure` chooses the default port of the message.
+/// Why there was no connection for a request.
 #[cold]
-pub(super) fn fault(error: &legacy::Error, authority: Option<&Authority>, secure: bool) -> Fault {
-    let host = Host { authority, secure };
-    if error.is_connect() {
-        let message = format!("cannot connect to {host}: {}", connect_cause(error));
-        return Fault::upstream(Kind::Connect, Sent::No, message);
-    }
-    if let Some(error) = find::<hyper::Error>(error) {
-        return broken(error, &host);
-    }
-    // The client refuses the request itself (its version, say) before it connects.
-    let message = format!("cannot send to {host}: {}", deepest(error));
-    Fault::gateway(Kind::Connect, message)
+pub(super) fn no_connection(error: &DialError, host: Target<'_>) -> Fault {
+    let message = format!("cannot connect to {host}: {}", connect_cause(error));
+    Fault::upstream(Kind::Connect, Sent::No, message)
 }
 
 /// Why a connection that stood gave no answer.
-fn broken(error: &hyper::Error, host: &Host<'_>) -> Fault {
+#[cold]
+pub(super) fn broken(error: &hyper::Error, host: Target<'_>) -> Fault {
     if error.is_canceled() {
         // The library hands the message back: not one byte was written.
         let message = format!("{host} closed the connection before the request was sent");
@@ -57,29 +46,12 @@ pub(super) fn broken_body(error: &hyper::Error) -> Fault {
     Fault::upstream(Kind::Closed, Sent::Maybe, message)
 }
 
-/// Host and port as people write them: never the user part of an address.
-struct Host<'a> {
-    authority: Option<&'a Authority>,
-    secure: bool,
-}
-
-impl fmt::Display for Host<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(authority) = self.authority else {
-            return f.write_str("an address without host");
-        };
-        let default = if self.secure { 443 } else { 80 };
-        write!(f, "{}:{}", authority.host(), authority.port_u16().unwrap_or(default))
-    }
-}
-
-fn connect_cause(error: &legacy::Error) -> String {
-    match find::<DialError>(error) {
-        Some(timed_out @ DialError::TimedOut(_)) => timed_out.to_string(),
-        Some(DialError::Tls(tls)) => format!("TLS: {}", cause(tls.as_ref())),
-        Some(DialError::Certificates(none)) => format!("no certificates to trust: {none}"),
-        Some(DialError::Reach(reach)) => reach_cause(reach.as_ref()),
-        None => cause(error),
+fn connect_cause(error: &DialError) -> String {
+    match error {
+        timed_out @ DialError::TimedOut(_) => timed_out.to_string(),
+        DialError::Tls(tls) => format!("TLS: {}", cause(tls.as_ref())),
+        DialError::Certificates(none) => format!("no certificates to trust: {none}"),
+        DialError::Reach(reach) => reach_cause(reach.as_ref()),
     }
 }
 
@@ -143,8 +115,7 @@ mod tests {
         drop(connection);
         let error = sender.send_request(Request::new(Full::<Bytes>::default())).await.unwrap_err();
         let authority = "host.example".parse().unwrap();
-        let host = Host { authority: Some(&authority), secure: true };
-        let fault = broken(&error, &host);
+        let fault = broken(&error, Target { secure: true, authority: &authority });
         assert_eq!((fault.kind, fault.sent), (Kind::Closed, Sent::No));
         let expected = "host.example:443 closed the connection before the request was sent";
         assert_eq!(fault.message, expected);

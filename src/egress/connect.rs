@@ -15,12 +15,16 @@ use http::uri::Scheme;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tower::Service;
 
+use super::wire::Wire;
+
 type BoxError = Box<dyn error::Error + Send + Sync>;
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+/// What bytes go over: TCP, or TLS over it.
+pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +43,8 @@ pub(super) enum DialError {
     Certificates(#[source] io::Error),
 }
 
-/// Makes connections for the pool. Cloned for every request, so it holds little.
-#[derive(Clone)]
+/// Makes connections for the pool.
+#[derive(Debug)]
 pub(super) struct Connector {
     http: HttpConnector,
     timeout: Duration,
@@ -53,6 +57,32 @@ impl Connector {
         http.set_connect_timeout(Some(timeout));
         Self { http, timeout }
     }
+
+    /// A connection to the host of an absolute address. The future is on the heap: few requests
+    /// need it, and none should carry it.
+    pub(super) fn connect(&self, to: Uri) -> Dialing {
+        let (http, timeout) = (self.http.clone(), self.timeout);
+        Dialing(Mutex::new(Box::pin(async move {
+            let stream = tokio::time::timeout(timeout, dial(http, to))
+                .await
+                .unwrap_or(Err(DialError::TimedOut(timeout)))?;
+            Wire::new(stream).await.map_err(|error| DialError::Reach(error.into()))
+        })))
+    }
+}
+
+type Dialed = Result<Box<Wire>, DialError>;
+
+/// A connection in the making. The mutex is never locked: it makes the future `Sync`, which the
+/// connector's own futures are not and the exchanges that hold this one must be.
+pub(super) struct Dialing(Mutex<Pin<Box<dyn Future<Output = Dialed> + Send>>>);
+
+impl Future for Dialing {
+    type Output = Dialed;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Dialed> {
+        self.0.get_mut().as_mut().poll(cx)
+    }
 }
 
 fn tcp() -> HttpConnector {
@@ -60,25 +90,6 @@ fn tcp() -> HttpConnector {
     http.enforce_http(false);
     http.set_nodelay(true);
     http
-}
-
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, DialError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, to: Uri) -> Self::Future {
-        let (http, timeout) = (self.http.clone(), self.timeout);
-        Box::pin(async move {
-            tokio::time::timeout(timeout, dial(http, to))
-                .await
-                .unwrap_or(Err(DialError::TimedOut(timeout)))
-        })
-    }
 }
 
 async fn dial(mut http: HttpConnector, to: Uri) -> Result<Stream, DialError> {

@@ -1,31 +1,34 @@
 //! Outbound HTTP/1.1: connections with keep-alive, TLS on demand, and failures told as facts.
 //!
-//! One [`HttpClient`] per replica or tool, never one for all: the pool inside is one lock.
+//! One [`HttpClient`] per replica or tool, never one for all: the pool inside is one lock. A
+//! connection belongs to the exchange on it and is moved by whoever waits for the answer: there are
+//! no tasks behind a client.
 //! Redirects are not followed, no proxy is asked, and no header is added but `Host`: what is sent is
 //! what the caller built.
 
+mod body;
 mod classify;
 mod connect;
+mod pool;
 #[cfg(test)]
 pub(crate) mod stub;
+mod wire;
 
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::uri::Scheme;
-use http::{Request, Response};
+use http::header::HOST;
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::body::Body as _;
 
 use crate::base::{Fault, Kind, Sent};
 
-use self::connect::Connector;
+use self::pool::{Pool, Target};
+use self::wire::{Failed, Wire};
 
-/// The body of an answer.
-pub type Body = Incoming;
+pub use self::body::Body;
 
 /// How a client connects and how long it keeps connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,59 +54,69 @@ impl Default for ClientSpec {
 }
 
 /// An HTTP/1.1 client with its own connections. Clones share them.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct HttpClient {
-    inner: Client<Connector, Full<Bytes>>,
+    pool: Arc<Pool>,
 }
 
 impl HttpClient {
     /// A client; nothing is opened or loaded before the first request.
     pub fn new(spec: &ClientSpec) -> Self {
-        let inner = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(spec.idle_timeout)
-            .pool_max_idle_per_host(spec.idle_max)
-            .build(Connector::new(spec.connect_timeout));
-        Self { inner }
+        Self { pool: Arc::new(Pool::new(spec)) }
     }
 
     /// Sends a request with an absolute `http` or `https` URI and answers the head of the response
     /// as soon as it is there. The wait has no bound of its own once the connection stands.
+    /// Dropping the future closes the connection.
     ///
     /// Faults: [`Kind::Connect`] with [`Sent::No`] when there was no connection, [`Kind::Closed`]
     /// when it broke ([`Sent::No`] if the request was surely not written yet, else
     /// [`Sent::Maybe`]), [`Kind::Protocol`] when the answer is not HTTP.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Fault> {
-        let scheme = request.uri().scheme();
-        let Some(secure) = scheme.and_then(secure) else {
-            return Err(unsupported(scheme));
+    ///
+    /// A kept connection that the server has closed meanwhile is no fault as long as nothing was
+    /// written on it: another one is used.
+    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Body>, Fault> {
+        let to = std::mem::take(request.uri_mut());
+        let Some(target) = Target::of(&to) else {
+            return Err(unsupported(&to));
         };
-        // A shared slice of the URI, not a copy: only a failure turns it into text.
-        let authority = request.uri().authority().cloned();
-        self.inner
-            .request(request)
-            .await
-            .map_err(|error| classify::fault(&error, authority.as_ref(), secure))
+        let Some((site, host)) = self.pool.site(target) else {
+            return Err(unsupported(&to));
+        };
+        // To the server of the address itself goes only what it has to tell apart.
+        if let Some(path) = to.path_and_query() {
+            *request.uri_mut() = Uri::from(path.clone());
+        }
+        request.headers_mut().entry(HOST).or_insert(host);
+        loop {
+            let kept = self.pool.take(site);
+            let fresh = kept.is_none();
+            let wire = match kept {
+                Some(wire) => wire,
+                None => self.dial(&to, target).await?,
+            };
+            match wire.exchange(request).await {
+                Ok((response, wire)) => {
+                    return Ok(response.map(|body| Body::new(body, wire, &self.pool, site)));
+                }
+                Err(Failed::Unsent(_closed, back)) if !fresh => request = *back,
+                Err(Failed::Unsent(error, _) | Failed::Broken(error)) => {
+                    return Err(classify::broken(&error, target));
+                }
+            }
+        }
     }
-}
 
-impl fmt::Debug for HttpClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HttpClient")
-    }
-}
-
-fn secure(scheme: &Scheme) -> Option<bool> {
-    match scheme.as_str() {
-        "http" => Some(false),
-        "https" => Some(true),
-        _ => None,
+    async fn dial(&self, to: &Uri, target: Target<'_>) -> Result<Box<Wire>, Fault> {
+        let dialed = self.pool.connector.connect(to.clone()).await;
+        dialed.map_err(|error| classify::no_connection(&error, target))
     }
 }
 
 #[cold]
-fn unsupported(scheme: Option<&Scheme>) -> Fault {
-    let message = match scheme {
+fn unsupported(uri: &Uri) -> Fault {
+    let message = match uri.scheme_str() {
+        Some("http" | "https") => "cannot send to an address without a usable host".to_owned(),
         Some(scheme) => format!("cannot send to a `{scheme}` address: only http and https"),
         None => "cannot send to an address without http:// or https://".to_owned(),
     };
@@ -121,8 +134,7 @@ pub async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| classify::broken_body(&error))?;
-        let Ok(data) = frame.into_data() else {
+        let Ok(data) = frame?.into_data() else {
             continue;
         };
         if first.len().max(rest.len()).saturating_add(data.len()) > bytes_max {

@@ -1,17 +1,25 @@
 //! The client against servers on this machine.
 
+use std::future::Future as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body as _;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::base::{Fault, Kind, Sent, Side, Tasks};
 
+use super::connect::Connector;
 use super::stub::{Answer, Stub};
+use super::wire::Failed;
 use super::{ClientSpec, HttpClient, collect};
 
 fn client() -> HttpClient {
@@ -226,4 +234,341 @@ async fn only_http_and_https_are_sent() {
 fn a_plain_connection_does_not_carry_much_of_tls() {
     type Plain = TokioIo<TcpStream>;
     assert!(size_of::<hyper_rustls::MaybeHttpsStream<Plain>>() < 2_048);
+}
+
+// === connections and their keeping ===
+
+/// A server that answers every request on every connection with these bytes, in these pieces, each
+/// behind the one before. A connection ends when the client ends it.
+struct Script {
+    url: String,
+    connections: Arc<AtomicUsize>,
+    /// What the requests were, heads and bodies.
+    seen: Arc<Mutex<Vec<u8>>>,
+    /// Closed connections, as the server sees it.
+    closed: tokio::sync::watch::Receiver<usize>,
+    /// The last piece waits for this.
+    go: Arc<Semaphore>,
+    _tasks: Tasks,
+}
+
+impl Script {
+    async fn start(pieces: &'static [&'static [u8]]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let (tasks, go) = (Tasks::new(), Arc::new(Semaphore::new(0)));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (close, closed) = tokio::sync::watch::channel(0);
+        let close = Arc::new(close);
+        let (one, gate, count, all) =
+            (Arc::clone(&connections), Arc::clone(&go), tasks.clone(), Arc::clone(&seen));
+        tasks.spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                one.fetch_add(1, Ordering::SeqCst);
+                let (gate, close, all) = (Arc::clone(&gate), Arc::clone(&close), Arc::clone(&all));
+                count.spawn(async move {
+                    let mut bytes = [0; 4096];
+                    while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+                        all.lock().extend_from_slice(&bytes[..read]);
+                        for (at, piece) in pieces.iter().enumerate() {
+                            if at > 0 && at + 1 == pieces.len() {
+                                gate.acquire().await.unwrap().forget();
+                            }
+                            stream.write_all(piece).await.unwrap();
+                        }
+                    }
+                    close.send_modify(|closed| *closed += 1);
+                });
+            }
+        });
+        Self { url, connections, seen, closed, go, _tasks: tasks }
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the server has seen so many connections end.
+    async fn closed(&mut self, count: usize) {
+        let all = self.closed.wait_for(|closed| *closed >= count);
+        tokio::time::timeout(Duration::from_secs(10), all).await.unwrap().unwrap();
+    }
+}
+
+async fn text_of(client: &HttpClient, url: &str) -> String {
+    let response = client.send(get(url)).await.unwrap();
+    let body = collect(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_calls_use_no_more_connections_than_callers() {
+    const CALLERS: usize = 8;
+    const CALLS: usize = 200;
+    let stub = Stub::start(|seen| Answer::ok(seen.path.clone())).await;
+    let client = client();
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..CALLERS {
+        let (client, url) = (client.clone(), stub.url());
+        callers.spawn(async move {
+            for call in 0..CALLS {
+                let path = format!("/{caller}/{call}");
+                assert_eq!(text_of(&client, &format!("{url}{path}")).await, path);
+            }
+        });
+    }
+    while let Some(done) = callers.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(stub.count(), CALLERS * CALLS);
+    assert!(stub.connections() <= CALLERS, "{} connections", stub.connections());
+}
+
+#[tokio::test]
+async fn every_way_to_end_a_body_gives_the_connection_back() {
+    let ways: &[(&'static [&'static [u8]], &str)] = &[
+        (&[b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"], "hello"),
+        (&[b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"], ""),
+        (&[b"HTTP/1.1 204 No Content\r\n\r\n"], ""),
+        (&[b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n", b"01234", b"56789"], "0123456789"),
+        (
+            &[b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"],
+            "hello",
+        ),
+        (
+            &[
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+                b"5\r\nhello\r\n1\r\n",
+                b" \r\n5\r\nworld\r\n0\r\nx-sum: 1\r\n\r\n",
+            ],
+            "hello world",
+        ),
+        (
+            &[
+                b"HTTP/1.1 100 Continue\r\n\r\n",
+                b"HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n\
+               HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            ],
+            "ok",
+        ),
+    ];
+    for (pieces, says) in ways {
+        let script = Script::start(pieces).await;
+        script.go.add_permits(10);
+        let client = client();
+        for _ in 0..10 {
+            assert_eq!(text_of(&client, &script.url).await, *says, "{pieces:?}");
+        }
+        assert_eq!((script.connections(), client.pool.idle_len()), (1, 1), "{pieces:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body_whatever_it_announces() {
+    let script = Script::start(&[b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"]).await;
+    let client = client();
+    for _ in 0..3 {
+        let request = Request::head(&script.url).body(Full::default()).unwrap();
+        let response = client.send(request).await.unwrap();
+        assert!(response.body().is_end_stream());
+        assert_eq!(collect(response.into_body(), 10).await.unwrap(), "");
+    }
+    assert_eq!(script.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_says_close_is_not_asked_again_on_that_connection() {
+    for answer in [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok".as_slice(),
+        b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    ] {
+        let mut script = Script::start(Vec::leak(vec![answer])).await;
+        let client = client();
+        for _ in 0..3 {
+            assert_eq!(text_of(&client, &script.url).await, "ok");
+        }
+        assert_eq!((script.connections(), client.pool.idle_len()), (3, 0));
+        script.closed(3).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_length_ends_with_its_connection() {
+    let tasks = Tasks::new();
+    let url = raw_server(&tasks, b"HTTP/1.1 200 OK\r\n\r\nall of it").await;
+    let client = client();
+    assert_eq!(text_of(&client, &url).await, "all of it");
+    assert_eq!(client.pool.idle_len(), 0);
+}
+
+#[tokio::test]
+async fn a_body_dropped_half_way_closes_the_connection() {
+    let mut script =
+        Script::start(&[b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n01234", b"56789"]).await;
+    let client = client();
+    let mut body = client.send(get(&script.url)).await.unwrap().into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "01234");
+    drop(body);
+    assert_eq!(client.pool.idle_len(), 0);
+    script.go.add_permits(2);
+    script.closed(1).await;
+    assert_eq!(text_of(&client, &script.url).await, "0123456789");
+    assert_eq!(script.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_call_given_up_closes_the_connection() {
+    let mut script = Script::start(&[b"", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"]).await;
+    let client = client();
+    let asked = client.send(get(&script.url));
+    tokio::time::timeout(Duration::from_millis(50), asked).await.unwrap_err();
+    assert_eq!(client.pool.idle_len(), 0);
+    script.go.add_permits(1);
+    script.closed(1).await;
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_closed_connection_goes_over_a_fresh_one() {
+    // The first connection is closed when the client is at rest, the others stay.
+    let tasks = Tasks::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    tasks.spawn(async move {
+        for connection in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = [0; 1024];
+            while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+                let end = String::from_utf8_lossy(&bytes[..read]).chars().last().unwrap();
+                log.lock().push((connection, end));
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                if connection == 0 {
+                    break;
+                }
+            }
+        }
+    });
+    let client = client();
+    for call in ["a", "b", "c"] {
+        let request = Request::post(&url).body(Full::from(call)).unwrap();
+        let response = client.send(request).await.unwrap();
+        assert_eq!(collect(response.into_body(), 10).await.unwrap(), "ok");
+        // The end of the first connection is on its way while the client does other things.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(*seen.lock(), [(0, 'a'), (1, 'b'), (1, 'c')], "each was seen once");
+}
+
+#[tokio::test]
+async fn a_connection_closed_unnoticed_hands_its_request_back() {
+    // Straight at the wire: the pool would have seen it and not used it.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    let dialed = Connector::new(Duration::from_secs(5)).connect(uri).await;
+    let Ok(wire) = dialed else { panic!("somebody listens") };
+    drop(listener.accept().await.unwrap());
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let Err(Failed::Unsent(error, back)) = wire.exchange(get("/mine")).await else {
+        panic!("nothing was written")
+    };
+    assert!(error.is_canceled(), "{error}");
+    assert_eq!(back.uri(), "/mine");
+}
+
+#[tokio::test]
+async fn bytes_out_of_turn_end_a_connection() {
+    let script =
+        Script::start(&[b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n"])
+            .await;
+    let client = client();
+    for _ in 0..2 {
+        assert_eq!(text_of(&client, &script.url).await, "ok");
+    }
+    assert_eq!((script.connections(), client.pool.idle_len()), (2, 0));
+}
+
+#[tokio::test]
+async fn unused_connections_are_bounded_in_number() {
+    let spec = ClientSpec { idle_max: 2, ..ClientSpec::default() };
+    let client = HttpClient::new(&spec);
+    let mut script =
+        Script::start(&[b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n01", b"23"]).await;
+    let mut bodies = Vec::new();
+    for _ in 0..5 {
+        bodies.push(client.send(get(&script.url)).await.unwrap().into_body());
+    }
+    script.go.add_permits(5);
+    for body in bodies {
+        assert_eq!(collect(body, 10).await.unwrap(), "0123");
+    }
+    assert_eq!(client.pool.idle_len(), 2);
+    script.closed(3).await;
+}
+
+#[tokio::test]
+async fn unused_connections_are_dropped_when_they_are_old() {
+    let spec = ClientSpec { idle_timeout: Duration::from_millis(60), ..ClientSpec::default() };
+    let client = HttpClient::new(&spec);
+    let script = Script::start(&[b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"]).await;
+    let other = Script::start(&[b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"]).await;
+    text_of(&client, &script.url).await;
+    text_of(&client, &other.url).await;
+    assert_eq!(client.pool.idle_len(), 2);
+    tokio::time::sleep(Duration::from_millis(80)).await;
+    text_of(&client, &script.url).await;
+    assert_eq!(client.pool.idle_len(), 1, "the other host's went with it");
+    assert_eq!((script.connections(), other.connections()), (2, 1));
+}
+
+#[tokio::test]
+async fn what_goes_out_is_what_was_built() {
+    let script = Script::start(&[b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"]).await;
+    let host = script.url.trim_start_matches("http://").trim_end_matches('/');
+    let request = Request::post(format!("http://user:key@{host}/a?b=c#d"))
+        .header("x-one", "1")
+        .body(Full::from("hello"))
+        .unwrap();
+    client().send(request).await.unwrap();
+    let seen = String::from_utf8(script.seen.lock().clone()).unwrap();
+    let expected = format!(
+        "POST /a?b=c HTTP/1.1\r\nx-one: 1\r\nhost: {host}\r\ncontent-length: 5\r\n\r\nhello"
+    );
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_large_body_comes_whole_and_its_connection_is_used_again() {
+    let text: String = ('a'..='z').cycle().take(300_000).collect();
+    let expected = text.clone();
+    let stub = Stub::start(move |_| Answer::ok(text.clone())).await;
+    let client = client();
+    for _ in 0..3 {
+        assert!(text_of(&client, &stub.url()).await == expected);
+    }
+    assert_eq!(stub.connections(), 1);
+}
+
+#[tokio::test]
+async fn waiting_for_an_answer_takes_no_turns() {
+    // Polls are counted: one to send, one when the answer is there.
+    let stub = Stub::start(|_| Answer::ok("x").after(Duration::from_millis(30))).await;
+    let client = client();
+    text_of(&client, &stub.url()).await;
+    let url = stub.url();
+    // A task of its own: nothing else wakes it.
+    let tasks = Tasks::new();
+    let counted = tasks.spawn(async move {
+        let mut call = std::pin::pin!(text_of(&client, &url));
+        let mut polls = 0;
+        let answer = std::future::poll_fn(|cx| {
+            polls += 1;
+            call.as_mut().poll(cx)
+        });
+        (answer.await, polls)
+    });
+    assert_eq!(counted.await.unwrap(), ("x".to_owned(), 2));
 }
