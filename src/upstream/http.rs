@@ -488,7 +488,7 @@ impl HttpExchange {
                     }
                     self.take_up("its stream ended before the answer").await?;
                 }
-                Some(Err(error)) => self.take_up(&format!("its stream broke: {error}")).await?,
+                Some(Err(fault)) => self.take_up(&fault.message).await?,
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         framer.push(data);
