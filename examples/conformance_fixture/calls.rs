@@ -70,6 +70,7 @@ impl Call<'_> {
             }
             "test_trigger_tool_change" => self.trigger(Change::Tools).await,
             "test_trigger_prompt_change" => self.trigger(Change::Prompts).await,
+            "test_trigger_resource_list_change" => self.trigger(Change::Resources).await,
             "test_trigger_resource_change" => self.trigger(Change::Watched).await,
             _ => self.plain(name),
         }

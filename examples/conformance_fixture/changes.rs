@@ -18,6 +18,8 @@ pub(crate) enum Change {
     Tools,
     /// One prompt comes or goes.
     Prompts,
+    /// One resource comes or goes.
+    Resources,
     /// The content of the watched resource.
     Watched,
 }
@@ -30,6 +32,7 @@ pub(crate) type Uris = Arc<Mutex<BTreeSet<String>>>;
 pub(crate) struct Changes {
     more_tools: AtomicBool,
     more_prompts: AtomicBool,
+    more_resources: AtomicBool,
     revision: AtomicU64,
     next_listener: AtomicU64,
     /// Open `subscriptions/listen` requests.
@@ -47,6 +50,11 @@ impl Changes {
     /// Is the prompt that comes and goes there?
     pub(crate) fn more_prompts(&self) -> bool {
         self.more_prompts.load(Ordering::SeqCst)
+    }
+
+    /// Is the resource that comes and goes there?
+    pub(crate) fn more_resources(&self) -> bool {
+        self.more_resources.load(Ordering::SeqCst)
     }
 
     /// How often the watched resource has changed.
@@ -78,6 +86,7 @@ impl Changes {
         match change {
             Change::Tools => flip(&self.more_tools),
             Change::Prompts => flip(&self.more_prompts),
+            Change::Resources => flip(&self.more_resources),
             Change::Watched => {
                 self.revision.fetch_add(1, Ordering::SeqCst);
             }
@@ -88,6 +97,7 @@ impl Changes {
             let told = match change {
                 Change::Tools => sink.notify_tool_list_changed().await,
                 Change::Prompts => sink.notify_prompt_list_changed().await,
+                Change::Resources => sink.notify_resource_list_changed().await,
                 Change::Watched => sink.notify_resource_updated(WATCHED).await,
             };
             drop(told);
@@ -98,6 +108,7 @@ impl Changes {
             let told = match change {
                 Change::Tools => peer.notify_tool_list_changed().await,
                 Change::Prompts => peer.notify_prompt_list_changed().await,
+                Change::Resources => peer.notify_resource_list_changed().await,
                 Change::Watched if subscribed => {
                     let update = ResourceUpdatedNotificationParam::new(WATCHED);
                     peer.notify_resource_updated(update).await

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 pub(crate) const WATCHED: &str = "test://watched-resource";
 /// A resource that asks before it can be read.
 pub(crate) const ASKING: &str = "test://input-required-resource";
+/// A resource that comes and goes.
+pub(crate) const ADDED: &str = "test://added-resource";
 /// One red pixel.
 pub(crate) const PNG: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC";
@@ -63,6 +65,7 @@ fn plain_tools() -> Vec<Value> {
         ("test_reconnection", "Legacy over HTTP: ends the stream, answers after.", json!({})),
         ("test_trigger_tool_change", "Adds or removes a tool.", json!({})),
         ("test_trigger_prompt_change", "Adds or removes a prompt.", json!({})),
+        ("test_trigger_resource_list_change", "Adds or removes a resource.", json!({})),
         ("test_trigger_resource_change", "Changes the watched resource.", json!({})),
     ]
     .into_iter()
@@ -138,20 +141,24 @@ fn header_tool() -> Value {
 }
 
 /// Every resource that is listed.
-pub(crate) fn resources() -> Result<Vec<Resource>, ErrorData> {
+pub(crate) fn resources(more: bool) -> Result<Vec<Resource>, ErrorData> {
     let resource = |uri: &str, name: &str, description: &str, kind: &str| json!({ "uri": uri, "name": name, "description": description, "mimeType": kind });
-    typed(json!([
+    let mut all = vec![
         resource("test://static-text", "Static text", "A text that never changes.", "text/plain"),
         resource("test://static-binary", "Static binary", "One pixel.", "image/png"),
         resource(
             "test://stateless-static-text",
             "Stateless text",
             "Another text that never changes.",
-            "text/plain"
+            "text/plain",
         ),
         resource(WATCHED, "Watched", "Its changes can be subscribed to.", "text/plain"),
         resource(ASKING, "Asking", "Asks the user before it can be read.", "text/plain"),
-    ]))
+    ];
+    if more {
+        all.push(resource(ADDED, "Added", "Is there after every other change.", "text/plain"));
+    }
+    typed(Value::Array(all))
 }
 
 /// Every template that is listed.

@@ -19,12 +19,13 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 
 use crate::Eras;
-use crate::asks::{Asked, ask, form, questions};
+use crate::asks::{Asked, ask, form, is_modern, questions};
 use crate::calls::Call;
 use crate::changes::{Changes, Uris};
 use crate::offer::{self, PNG, typed};
 
-/// How long a modern client may keep what it got.
+/// How long a modern client may keep what it got. Legacy ones have no such hints, but the SDK would
+/// send them on.
 const FRESH_MS: u64 = 60_000;
 
 /// One session's view, or one modern request's; all share `changes`.
@@ -67,6 +68,9 @@ impl Fixture {
             offer::WATCHED => {
                 text_of(uri, "text/plain", &format!("Revision {}", self.changes.revision()))
             }
+            offer::ADDED if self.changes.more_resources() => {
+                text_of(uri, "text/plain", "Here for now.")
+            }
             offer::ASKING => return asking(request, context).await,
             _ => match offer::template_id(uri) {
                 Some(id) => {
@@ -77,10 +81,12 @@ impl Fixture {
                 None => return Err(not_found(uri)),
             },
         };
-        Ok(ReadResourceResult::new(vec![contents])
-            .with_ttl_ms(FRESH_MS)
-            .with_cache_scope(CacheScope::Public)
-            .into())
+        let read = ReadResourceResult::new(vec![contents]);
+        Ok(if is_modern(context) {
+            read.with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Public).into()
+        } else {
+            read.into()
+        })
     }
 }
 
@@ -102,10 +108,8 @@ async fn asking(
     match ask(context, wanted, request.input_responses.as_ref(), None).await? {
         Asked::Answered(answers) => {
             let said = json!(answers).to_string();
-            Ok(ReadResourceResult::new(vec![text_of(&request.uri, "text/plain", &said)])
-                .with_ttl_ms(0)
-                .with_cache_scope(CacheScope::Private)
-                .into())
+            // The SDK adds hints where they are due: not to be kept, and private.
+            Ok(ReadResourceResult::new(vec![text_of(&request.uri, "text/plain", &said)]).into())
         }
         Asked::Later(result) => Ok((*result).into()),
         Asked::Refused(why) => Err(ErrorData::internal_error(why, None)),
@@ -196,6 +200,7 @@ impl ServerHandler for Fixture {
             .enable_tool_list_changed()
             .enable_resources()
             .enable_resources_subscribe()
+            .enable_resources_list_changed()
             .enable_prompts()
             .enable_prompts_list_changed()
             .enable_completions()
@@ -232,12 +237,14 @@ impl ServerHandler for Fixture {
     async fn list_tools(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tools = offer::tools(self.changes.more_tools())?;
-        Ok(ListToolsResult::with_all_items(tools)
-            .with_ttl_ms(FRESH_MS)
-            .with_cache_scope(CacheScope::Public))
+        let list = ListToolsResult::with_all_items(offer::tools(self.changes.more_tools())?);
+        Ok(if is_modern(&context) {
+            list.with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Public)
+        } else {
+            list
+        })
     }
 
     /// The SDK holds the headers against the schema of the tool.
@@ -256,21 +263,28 @@ impl ServerHandler for Fixture {
     async fn list_resources(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(offer::resources()?)
-            .with_ttl_ms(FRESH_MS)
-            .with_cache_scope(CacheScope::Public))
+        let resources = offer::resources(self.changes.more_resources())?;
+        let list = ListResourcesResult::with_all_items(resources);
+        Ok(if is_modern(&context) {
+            list.with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Public)
+        } else {
+            list
+        })
     }
 
     async fn list_resource_templates(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Ok(ListResourceTemplatesResult::with_all_items(offer::templates()?)
-            .with_ttl_ms(FRESH_MS)
-            .with_cache_scope(CacheScope::Public))
+        let list = ListResourceTemplatesResult::with_all_items(offer::templates()?);
+        Ok(if is_modern(&context) {
+            list.with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Public)
+        } else {
+            list
+        })
     }
 
     async fn read_resource(
@@ -316,11 +330,14 @@ impl ServerHandler for Fixture {
     async fn list_prompts(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult::with_all_items(offer::prompts(self.changes.more_prompts())?)
-            .with_ttl_ms(FRESH_MS)
-            .with_cache_scope(CacheScope::Public))
+        let list = ListPromptsResult::with_all_items(offer::prompts(self.changes.more_prompts())?);
+        Ok(if is_modern(&context) {
+            list.with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Public)
+        } else {
+            list
+        })
     }
 
     async fn get_prompt(
