@@ -15,6 +15,7 @@ const BODY_MAX = 8 * 1024 * 1024; // of what is written down; more would be a ru
 const seen = new Set();
 let scenario = '';
 let count = 0;
+const open = new Set(); // what writes the requests that have not ended
 
 function current() {
   for (const folder of readdirSync(results)) {
@@ -50,10 +51,13 @@ const server = http.createServer((request, response) => {
   const write = () => {
     if (written) return;
     written = true;
+    open.delete(write);
     record.body = text(asked);
     record.answer = text(answered);
     appendFileSync(file, JSON.stringify(record) + '\n');
   };
+
+  open.add(write);
 
   // Both sides shall see one server: whoever names our port means the target's. Header lines stay
   // as they came, with their case and their duplicates.
@@ -102,4 +106,7 @@ const server = http.createServer((request, response) => {
 // A connection must not end because the suite pauses.
 server.keepAliveTimeout = 60_000;
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));
-process.on('SIGTERM', () => process.exit(0));
+process.on('SIGTERM', () => {
+  for (const write of open) write();
+  process.exit(0);
+});
