@@ -125,14 +125,22 @@ fn unsupported(uri: &Uri) -> Fault {
 
 /// Reads a whole body of at most `bytes_max` bytes. Faults: [`Kind::TooLarge`] beyond that,
 /// [`Kind::Closed`] when the body ends early.
-pub async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
+pub async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
+    collect_rest(BytesMut::new(), body, bytes_max).await
+}
+
+/// The same where the first bytes, `rest`, have been read already.
+pub async fn collect_rest(
+    mut rest: BytesMut,
+    mut body: Body,
+    bytes_max: usize,
+) -> Result<Bytes, Fault> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > bytes_max {
         return Err(too_large(bytes_max));
     }
     // Most answers come in one piece: it is handed on as it is. `rest` is for the others.
     let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue;

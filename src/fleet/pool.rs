@@ -9,10 +9,11 @@ use arc_swap::ArcSwap;
 use metrics::Counter;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
 use crate::base::{Fault, Kind, Sent, UpstreamName, clock};
 use crate::proto::Abilities;
+use crate::upstream::large::Large;
 use crate::upstream::replica::State;
 use crate::upstream::{Done, Frame, Replica, Request, Told};
 
@@ -41,20 +42,37 @@ pub struct Pool {
     watched: watch::Sender<Arc<BTreeSet<String>>>,
     spec: PoolSpec,
     turn: AtomicUsize,
-    inflight: AtomicUsize,
+    inflight: Arc<AtomicUsize>,
     stir: Arc<Notify>,
     relisted: Mutex<Option<Instant>>,
     /// Calls that were refused at a bound.
     pub shed: Counter,
 }
 
-/// A call that was answered, and by whom.
+/// A call that was answered.
 #[derive(Debug)]
-pub struct Answered {
-    /// The answer.
-    pub done: Done,
-    /// The place of the replica that gave it.
-    pub replica: usize,
+pub enum Answered {
+    /// The whole answer.
+    Done(Done),
+    /// The beginning of a large one, and what is held until its end.
+    Large(Large, Held),
+}
+
+/// What a large answer holds until its end: its places at the upstream and at the replica.
+#[derive(Debug)]
+pub struct Held {
+    flight: Flight,
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
+    /// Longest time without a byte of it.
+    pub silence: Duration,
+}
+
+impl Held {
+    /// The answer has come to its end, or broke off.
+    pub fn ended(&mut self, answered: bool) {
+        self.flight.end(answered);
+    }
 }
 
 impl Pool {
@@ -68,7 +86,7 @@ impl Pool {
         stir: Arc<Notify>,
         shed: Counter,
     ) -> Self {
-        let (turn, inflight) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (turn, inflight) = (AtomicUsize::new(0), Arc::default());
         let (able, relisted) = (ArcSwap::default(), Mutex::default());
         Self { upstream, replicas, able, watched, spec, turn, inflight, stir, relisted, shed }
     }
@@ -150,7 +168,7 @@ impl Pool {
         request: &Request<'_>,
         mut tell: impl FnMut(Told) + Send,
     ) -> Result<Answered, Fault> {
-        let _counted = self.enter()?;
+        let mut counted = Some(self.enter()?);
         let deadline = clock::now() + self.spec.timeout_max;
         let seats = self.seats(request.caller.abilities);
         if !self.is_up() || seats.any_new() {
@@ -168,8 +186,12 @@ impl Pool {
                 tell(what);
             };
             let fault = match self.attempt(replica, request, deadline, &mut told).await {
-                Ok(done) => {
-                    return Ok(Answered { done, replica: place });
+                Ok(Got::Done(done)) => return Ok(Answered::Done(done)),
+                Ok(Got::Large(large, flight, permit)) => {
+                    let Some(counted) = counted.take() else { return Err(self.nobody()) };
+                    let silence = self.spec.timeout;
+                    let held = Held { flight, _permit: permit, _counted: counted, silence };
+                    return Ok(Answered::Large(large, held));
                 }
                 Err(fault) => fault,
             };
@@ -186,8 +208,8 @@ impl Pool {
         Err(last.unwrap_or_else(|| self.nobody()))
     }
 
-    fn enter(&self) -> Result<Counted<'_>, Fault> {
-        let counted = Counted(&self.inflight);
+    fn enter(&self) -> Result<Counted, Fault> {
+        let counted = Counted(Arc::clone(&self.inflight));
         if self.inflight.fetch_add(1, Ordering::Relaxed) >= self.spec.inflight_max {
             let message =
                 format!("{} calls are in flight at {}", self.spec.inflight_max, self.upstream);
@@ -210,16 +232,16 @@ impl Pool {
     /// One try at one replica.
     async fn attempt(
         &self,
-        replica: &Replica,
+        replica: &Arc<Replica>,
         request: &Request<'_>,
         deadline: Instant,
         tell: &mut (dyn FnMut(Told) + Send),
-    ) -> Result<Done, Fault> {
+    ) -> Result<Got, Fault> {
         let until =
             |limit: Duration| tokio::time::Instant::from_std((clock::now() + limit).min(deadline));
-        let permit =
-            tokio::time::timeout_at(until(self.spec.timeout), replica.permits.acquire()).await;
-        let Ok(Ok(_permit)) = permit else {
+        let permit = Arc::clone(&replica.permits).acquire_owned();
+        let permit = tokio::time::timeout_at(until(self.spec.timeout), permit).await;
+        let Ok(Ok(permit)) = permit else {
             return Err(Fault::gateway(
                 Kind::Overloaded,
                 format!("no place became free at {}", self.upstream),
@@ -258,8 +280,9 @@ impl Pool {
                         // It refuses our way of asking: another server may stand there now.
                         replica.doubt();
                     }
-                    return Ok(done);
+                    return Ok(Got::Done(done));
                 }
+                Ok(Frame::Large(large)) => return Ok(Got::Large(large, flight, permit)),
                 Err(fault) => {
                     flight.end(false);
                     return Err(self.named(&fault));
@@ -339,26 +362,34 @@ fn doubtful(fault: &Fault) -> bool {
     }
 }
 
-/// Counts a call while it is in flight at the upstream.
-struct Counted<'a>(&'a AtomicUsize);
+/// What one try brought.
+enum Got {
+    Done(Done),
+    Large(Large, Flight, OwnedSemaphorePermit),
+}
 
-impl Drop for Counted<'_> {
+/// Counts a call while it is in flight at the upstream.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Counts a request while it is in flight at a replica; one that is dropped was given up.
-struct Flight<'a> {
-    replica: &'a Replica,
+#[derive(Debug)]
+struct Flight {
+    replica: Arc<Replica>,
     began: Instant,
     over: bool,
 }
 
-impl<'a> Flight<'a> {
-    fn start(replica: &'a Replica) -> Self {
+impl Flight {
+    fn start(replica: &Arc<Replica>) -> Self {
         replica.meters.inflight.increment(1.0);
-        Self { replica, began: clock::now(), over: false }
+        Self { replica: Arc::clone(replica), began: clock::now(), over: false }
     }
 
     fn end(&mut self, answered: bool) {
@@ -369,7 +400,7 @@ impl<'a> Flight<'a> {
     }
 }
 
-impl Drop for Flight<'_> {
+impl Drop for Flight {
     fn drop(&mut self) {
         self.replica.meters.inflight.decrement(1.0);
         if !self.over {

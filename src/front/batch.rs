@@ -7,22 +7,21 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
-use crate::gateway::Reply;
 use crate::proto::batch::join;
 
 /// One message on its way to its answer; `None` where none is due.
-pub type Part = Pin<Box<dyn Future<Output = Option<Reply>> + Send>>;
+pub type Part = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
 
 /// Runs all parts. Answers with the array of their answers, in the order of the requests; `None`
 /// where no answer is due at all.
-pub async fn all(parts: Vec<Part>) -> Option<Reply> {
+pub async fn all(parts: Vec<Part>) -> Option<Bytes> {
     let mut slots: Vec<Slot> = parts.into_iter().map(Slot::Runs).collect();
     poll_fn(|context| {
         let mut runs = false;
         for slot in &mut slots {
             let Slot::Runs(part) = slot else { continue };
             match part.as_mut().poll(context) {
-                Poll::Ready(reply) => *slot = Slot::Done(reply.map(|reply| reply.message)),
+                Poll::Ready(reply) => *slot = Slot::Done(reply),
                 Poll::Pending => runs = true,
             }
         }
@@ -30,7 +29,7 @@ pub async fn all(parts: Vec<Part>) -> Option<Reply> {
     })
     .await;
     let answers: Vec<Bytes> = slots.into_iter().filter_map(Slot::answer).collect();
-    (!answers.is_empty()).then(|| Reply::ok(join(&answers)))
+    (!answers.is_empty()).then(|| join(&answers).into())
 }
 
 enum Slot {
@@ -56,14 +55,14 @@ mod tests {
             for _ in 0..turns {
                 tokio::task::yield_now().await;
             }
-            text.map(|text| Reply::ok(text.as_bytes()))
+            text.map(|text| Bytes::from_static(text.as_bytes()))
         })
     }
 
     #[tokio::test]
     async fn answers_come_together_in_the_order_of_the_requests() {
         let parts = vec![part(Some("1"), 3), part(None, 0), part(Some("2"), 0)];
-        assert_eq!(all(parts).await.unwrap().message, "[1,2]");
+        assert_eq!(all(parts).await.unwrap(), "[1,2]");
         assert!(all(vec![part(None, 1)]).await.is_none());
     }
 }

@@ -1,6 +1,5 @@
 //! Bodies of our HTTP answers: one document, or a stream of events with keep-alive comments.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +11,8 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::base::clock;
+use crate::base::{Fault, clock};
+use crate::upstream::large::Mended;
 
 /// A stream that was silent for so long sends a comment.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -31,7 +31,15 @@ pub enum Answer {
     Whole(Full<Bytes>),
     /// A stream of events.
     Stream(Stream),
+    /// One large document, which still comes in.
+    Coming(Box<Mended>),
 }
+
+/// A document that broke off on its way: the connection is closed, so that nobody takes what has
+/// come for all of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off: {0}")]
+pub struct BrokenOff(Fault);
 
 /// A stream of events.
 pub struct Stream {
@@ -58,14 +66,17 @@ impl Answer {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
-            Self::Whole(full) => Pin::new(full).poll_frame(context),
+            Self::Whole(full) => Pin::new(full).poll_frame(context).map_err(|never| match never {}),
+            Self::Coming(mended) => mended
+                .poll_piece(context)
+                .map(|next| next.map(|piece| piece.map(Frame::data).map_err(BrokenOff))),
             Self::Stream(stream) => {
                 stream.poll(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
             }
@@ -76,13 +87,14 @@ impl Body for Answer {
         match self {
             Self::Whole(full) => full.is_end_stream(),
             Self::Stream(stream) => stream.over,
+            Self::Coming(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(full) => full.size_hint(),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Coming(_) => SizeHint::default(),
         }
     }
 }

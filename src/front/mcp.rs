@@ -20,7 +20,7 @@ use hyper::body::{Body as _, Incoming};
 use metrics::Counter;
 
 use crate::base::{Fault, Kind, Tasks};
-use crate::gateway::{Call, Gateway, Reply, answer};
+use crate::gateway::{self, Call, Gateway, Reply, answer};
 use crate::proto::envelope::{Envelope, Shape, Why, split};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, PARSE, result_message};
 use crate::proto::frame::sse_event;
@@ -271,7 +271,14 @@ impl Mcp {
         let left_behind = legacy.then(|| self.shared.tasks.clone());
         let mut running = Running { call: Some(call), left_behind, notes };
         match running.first().await {
-            First::Reply(Some(reply)) => document(reply.status, reply.message),
+            First::Reply(Some(Reply { message: gateway::Message::Whole(whole), status })) => {
+                document(status, whole)
+            }
+            First::Reply(Some(Reply { message: gateway::Message::Coming(mended), status })) => {
+                let mut response = document(status, Bytes::new());
+                *response.body_mut() = Answer::Coming(mended);
+                response
+            }
             First::Reply(None) => stream(Stream::new(Nothing, None)),
             First::Streams => stream(Stream::new(running, None)),
         }
@@ -338,7 +345,7 @@ impl Mcp {
         }
         let together = Box::pin(async move {
             let _counted = counted;
-            all(parts).await
+            all(parts).await.map(Reply::ok)
         });
         Ok(self.answer(together, true, notes).await)
     }
@@ -352,7 +359,7 @@ impl Mcp {
         notes: &Notes,
     ) -> Option<Part> {
         let told = |id: Option<&[u8]>, error: &ErrorBody| -> Option<Part> {
-            let reply = Reply::ok(error.message(id));
+            let reply = Bytes::from(error.message(id));
             Some(Box::pin(std::future::ready(Some(reply))))
         };
         let shape = match split(&body) {
@@ -374,8 +381,9 @@ impl Mcp {
                 let entered = session.enter(Bytes::copy_from_slice(id.unwrap_or_default()));
                 let message = Message { body, shape, headers: headers.clone(), _counted: None };
                 let asks = Some((entered, Arc::clone(&session.asks)));
+                let id = message.id().map(Bytes::copy_from_slice);
                 let call = self.call(message, session.caller(), asks, notes.clone());
-                return Some(Box::pin(call));
+                return Some(Box::pin(async move { Some(call.await?.whole(id.as_deref()).await) }));
             }
         }
         None
@@ -609,20 +617,33 @@ impl Running {
 
 impl Events for Running {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(note) = self.notes.pop() {
-            return Poll::Ready(Some(sse_event(&note)));
-        }
-        if self.call.is_none() {
-            return Poll::Ready(None);
-        }
-        let reply = self.poll(context);
-        match (self.notes.pop(), reply) {
-            (Some(note), Poll::Pending) => Poll::Ready(Some(sse_event(&note))),
-            (None, Poll::Pending) => Poll::Pending,
-            (None, Poll::Ready(reply)) => Poll::Ready(reply.map(|reply| sse_event(&reply.message))),
-            (Some(note), Poll::Ready(reply)) => {
-                self.call = Some(Box::pin(std::future::ready(reply)));
-                Poll::Ready(Some(sse_event(&note)))
+        loop {
+            if let Some(note) = self.notes.pop() {
+                return Poll::Ready(Some(sse_event(&note)));
+            }
+            if self.call.is_none() {
+                return Poll::Ready(None);
+            }
+            let Poll::Ready(reply) = self.poll(context) else {
+                if self.notes.is_empty() {
+                    return Poll::Pending;
+                }
+                continue;
+            };
+            match reply {
+                // What came together with the reply goes before it.
+                Some(reply) if !self.notes.is_empty() => {
+                    self.call = Some(Box::pin(std::future::ready(Some(reply))));
+                }
+                Some(Reply { message: gateway::Message::Whole(message), .. }) => {
+                    return Poll::Ready(Some(sse_event(&message)));
+                }
+                // An event is one line: a large answer must be whole before it can be one.
+                Some(reply) => {
+                    let whole = async { Some(Reply::ok(reply.whole(None).await)) };
+                    self.call = Some(Box::pin(whole));
+                }
+                None => {}
             }
         }
     }

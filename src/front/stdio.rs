@@ -212,7 +212,7 @@ impl Pipe {
             tokio::select! {
                 reply = all(parts) => {
                     if let Some(reply) = reply {
-                        pipe.say(reply.message).await;
+                        pipe.say(reply).await;
                     }
                 }
                 () = pipe.calls.stop_token().cancelled() => {}
@@ -224,7 +224,7 @@ impl Pipe {
     /// One message of a batch; `None` where no answer is due.
     fn part(self: &Arc<Self>, body: Bytes, session: &Arc<Session>) -> Option<Part> {
         let told = |id: Option<&[u8]>, error: &ErrorBody| -> Option<Part> {
-            let reply = Reply::ok(error.message(id));
+            let reply = Bytes::from(error.message(id));
             Some(Box::pin(std::future::ready(Some(reply))))
         };
         let shape = match split(&body) {
@@ -291,11 +291,11 @@ impl Pipe {
 
     async fn call(&self, body: &Bytes, shape: &Envelope, caller: &Caller) {
         let reply = self.reply(body, shape, caller).await;
-        self.say(reply.message).await;
+        self.say(reply).await;
     }
 
     /// A call, from its message to its reply. What its client is told before goes out at once.
-    async fn reply(&self, body: &Bytes, shape: &Envelope, caller: &Caller) -> Reply {
+    async fn reply(&self, body: &Bytes, shape: &Envelope, caller: &Caller) -> Bytes {
         let notes = Notes::default();
         let mut asks = CallAsks::new(Arc::clone(&self.current().asks), notes.clone());
         let reply = {
@@ -321,7 +321,7 @@ impl Pipe {
         };
         asks.take_back();
         self.pass_on(&notes);
-        reply
+        reply.whole(id(body, shape)).await
     }
 
     /// Queues notes, up to the first question. A client that does not read loses notes first, and

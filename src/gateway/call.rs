@@ -5,6 +5,9 @@ use http::HeaderMap;
 
 use crate::proto::Envelope;
 use crate::upstream::Caller;
+use crate::upstream::large::Mended;
+
+use super::answer;
 
 /// A request of a client, split and judged.
 #[derive(Clone, Copy, Debug)]
@@ -27,18 +30,39 @@ impl Call<'_> {
     }
 }
 
-/// The answer to a request: a whole JSON-RPC message.
-#[derive(Clone, Debug)]
+/// The answer to a request.
+#[derive(Debug)]
 pub struct Reply {
     /// The message.
-    pub message: Bytes,
+    pub message: Message,
     /// The HTTP status it goes out with.
     pub status: u16,
+}
+
+/// A JSON-RPC message for a client.
+#[derive(Debug)]
+pub enum Message {
+    /// All of it.
+    Whole(Bytes),
+    /// A large one, which still comes in.
+    Coming(Box<Mended>),
 }
 
 impl Reply {
     /// An answer in-band, which is the rule.
     pub fn ok(message: impl Into<Bytes>) -> Self {
-        Self { message: message.into(), status: 200 }
+        Self { message: Message::Whole(message.into()), status: 200 }
+    }
+
+    /// The whole message, for a client that cannot have it piece by piece. `id` is the raw id of the
+    /// request, to say what went wrong on the way.
+    pub async fn whole(self, id: Option<&[u8]>) -> Bytes {
+        match self.message {
+            Message::Whole(message) => message,
+            Message::Coming(mended) => match mended.gather().await {
+                Ok(message) => message,
+                Err(fault) => answer::error(&fault, None).message(id).into(),
+            },
+        }
     }
 }

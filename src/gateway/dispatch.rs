@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use metrics::Counter;
 use serde_json::json;
 
-use crate::base::{Kind as FaultKind, clock, rng};
+use crate::base::{Fault, Kind as FaultKind, clock, rng};
 use crate::catalog::{Kind, Lookup, Owner, Tool};
-use crate::fleet::pool::Answered;
+use crate::fleet::pool::{Answered, Held};
 use crate::proto::answer::{Body, Reader, ResultKind, mend};
 use crate::proto::error::{
     DENIED, ErrorBody, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, LEGACY_NOT_FOUND,
@@ -17,12 +17,14 @@ use crate::proto::error::{
     result_message,
 };
 use crate::proto::headers::{HeaderParam, check_call};
+use crate::proto::passage::Summary;
 use crate::proto::scan::unquote;
 use crate::proto::{Abilities, Era, Method, ladder};
 use crate::telemetry::{Meters, Status, ToolMeters};
-use crate::upstream::{Mirrored, Request, Subject, Told};
+use crate::upstream::large::Ending;
+use crate::upstream::{Done, Mirrored, Request, Subject, Told};
 
-use super::call::{Call, Reply};
+use super::call::{Call, Message, Reply};
 use super::director::FIRST_LIST_WAIT;
 use super::snapshot::{Snapshot, Upstream};
 use super::{Inner, answer, subject};
@@ -158,7 +160,8 @@ fn list(snapshot: &Snapshot, call: Call<'_>, kind: Kind) -> Result<Reply, Reply>
 }
 
 pub(super) fn refuse(call: Call<'_>, status: u16, error: &ErrorBody) -> Reply {
-    Reply { message: error.message(call.shape.id.map(|span| span.of(call.body))).into(), status }
+    let message = error.message(call.shape.id.map(|span| span.of(call.body)));
+    Reply { status, ..Reply::ok(message) }
 }
 
 /// A `tools/call`: look the name up, never split it. A list that proves to be old is asked for
@@ -429,29 +432,50 @@ pub(super) async fn upstream(
     let (body, shape, caller) = (call.body, call.shape, call.caller);
     let request = Request { body, shape, subject, caller, mirrored };
     match upstream.pool.call(&request, tell).await {
-        Ok(answered) => settle(inner, place, upstream, &answered, call),
-        Err(fault) => {
-            if fault.kind == FaultKind::Overloaded {
-                upstream.pool.shed.increment(1);
+        Ok(Answered::Done(done)) => settle(inner, place, upstream, &done, call),
+        Ok(Answered::Large(large, held)) => {
+            let silence = held.silence;
+            let passing = Passing { held };
+            let mended = large.mend(call.id(), call.caller.era, silence, Box::new(passing));
+            match mended {
+                Ok(mended) => {
+                    let message = Message::Coming(Box::new(mended));
+                    End::new(Reply { message, status: 200 }, Status::Success)
+                }
+                Err(fault) => faulty(upstream, &fault, call),
             }
-            let error = answer::error(&fault, Some(upstream.spec.name.as_str()));
-            End::new(refuse(call, 200, &error), answer::status(&fault))
+        }
+        Err(fault) => faulty(upstream, &fault, call),
+    }
+}
+
+fn faulty(upstream: &Upstream, fault: &Fault, call: Call<'_>) -> End {
+    if fault.kind == FaultKind::Overloaded {
+        upstream.pool.shed.increment(1);
+    }
+    let error = answer::error(fault, Some(upstream.spec.name.as_str()));
+    End::new(refuse(call, 200, &error), answer::status(fault))
+}
+
+/// What is held while a large answer passes.
+struct Passing {
+    held: Held,
+}
+
+impl Ending for Passing {
+    fn ended(&mut self, how: Result<Summary, &Fault>) {
+        self.held.ended(how.is_ok());
+        if let Err(fault) = how {
+            tracing::warn!(%fault, "a large answer broke off on its way to the client");
         }
     }
 }
 
 /// The upstream's answer as the client gets it.
-fn settle(
-    inner: &Inner,
-    place: usize,
-    upstream: &Upstream,
-    answered: &Answered,
-    call: Call<'_>,
-) -> End {
-    let done = &answered.done;
+fn settle(inner: &Inner, place: usize, upstream: &Upstream, done: &Done, call: Call<'_>) -> End {
     let cacheable = call.shape.method == Method::ResourcesRead;
     let reader = Reader { id: call.id(), era: call.caller.era, cacheable };
-    let pass = |http| Reply { message: mend(&done.message, &done.answer, reader), status: http };
+    let pass = |status| Reply { status, ..Reply::ok(mend(&done.message, &done.answer, reader)) };
     let own = |error: &ErrorBody| End::new(refuse(call, 200, error), Status::Error);
     match &done.answer.body {
         Body::Result(parts) => {

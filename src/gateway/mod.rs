@@ -28,7 +28,7 @@ use crate::telemetry::{Meters, ToolMeters};
 use crate::upstream::Told;
 use crate::upstream::report::Updated;
 
-pub use call::{Call, Reply};
+pub use call::{Call, Message, Reply};
 pub use changes::{Changes, Counts};
 pub use demand::Demand;
 pub use hub::Watching;

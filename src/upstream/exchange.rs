@@ -14,10 +14,11 @@ use crate::proto::headers::HeaderParam;
 use crate::proto::meta::{self, Claim};
 use crate::proto::scan::quote;
 use crate::proto::splice::Splice;
-use crate::proto::{Abilities, Era, Level, Span, Version, id};
+use crate::proto::{Abilities, Era, Level, Method, Span, Version, id};
 
 use super::ask::Ask;
 use super::http::HttpExchange;
+use super::large::Large;
 use super::stdio::StdioExchange;
 
 /// A raw request id.
@@ -80,6 +81,13 @@ impl Request<'_> {
     /// The client's raw id.
     pub fn id(&self) -> &[u8] {
         self.shape.id.map_or(b"0", |span| span.of(self.body))
+    }
+
+    /// Whether a large answer may be passed on while it comes in: not where something must stand in
+    /// it that may be missing.
+    pub fn streams(&self) -> bool {
+        let told_how_long = self.shape.method == Method::ResourcesRead;
+        !(told_how_long && self.caller.era == Era::Modern)
     }
 
     /// The client's raw progress token.
@@ -216,6 +224,8 @@ pub enum Frame {
     Alive,
     /// The answer. Nothing follows.
     Done(Done),
+    /// A large answer begins. Nothing else follows.
+    Large(Large),
 }
 
 /// One request in flight at one replica.

@@ -6,29 +6,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{fmt, future::Future, pin::Pin};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Request as HttpRequest, Response,
     StatusCode, Uri,
 };
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
 
 use crate::base::{Fault, Kind, Sent, Tasks};
-use crate::egress::{Body as HttpBody, HttpClient, collect};
+use crate::egress::{Body as HttpBody, HttpClient, collect_rest};
 use crate::proto::answer::{Answer, Body, Incoming, read};
 use crate::proto::frame::{LineFramer, SseEvent, SseFramer};
 use crate::proto::headers::{encode_value, param_headers};
+use crate::proto::passage::{Peek, peek};
 use crate::proto::{Era, Method, Version, id, legacy};
 
 use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal};
 use super::exchange::{Dialect, Done, Frame, Mirrored, Outgoing, RawId, Request, prepare};
+use super::large::{LARGE_FROM, Large};
 use super::messages::Messages;
 use super::sort::{Sorted, Wanted, sort};
 use super::spec::HttpSpec;
 
 /// Largest whole answer in bytes.
 pub const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A large answer that does not show within so many bytes that it can be passed on is read whole.
+const PEEK_BYTES_MAX: usize = 64 * 1024;
 /// Largest event of a stream in bytes.
 pub const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest wait until an upstream has taken a notification.
@@ -147,7 +152,9 @@ impl HttpLink {
             mirror(request, &mut head)?;
         }
         let wanted = Wanted::of(request, out.token_replaced, number);
-        Ok(self.post(head, out, wanted, number))
+        let mut exchange = self.post(head, out, wanted, number);
+        exchange.streams = request.streams();
+        Ok(exchange)
     }
 
     /// Starts a request of our own.
@@ -246,6 +253,7 @@ impl HttpLink {
             asks: 0,
             waiting: Waiting::default(),
             resume: Resume::default(),
+            streams: false,
             number,
             link: self.clone_for_exchange(),
             session: None,
@@ -304,6 +312,8 @@ pub struct HttpExchange {
     asks: u32,
     waiting: Waiting,
     resume: Resume,
+    /// A large answer may be passed on while it comes in.
+    streams: bool,
     number: u64,
     link: After,
     session: Option<HeaderValue>,
@@ -352,7 +362,7 @@ impl HttpExchange {
     /// The next thing that happens.
     pub async fn next(&mut self) -> Result<Frame, Fault> {
         let outcome = self.advance().await;
-        if matches!(outcome, Ok(Frame::Done(_)) | Err(_)) {
+        if matches!(outcome, Ok(Frame::Done(_) | Frame::Large(_)) | Err(_)) {
             self.finish();
         }
         outcome
@@ -368,7 +378,7 @@ impl HttpExchange {
                 return Err(Fault::upstream(Kind::Closed, Sent::Maybe, text));
             }
             if !stream {
-                return self.whole(response).await.map(Frame::Done);
+                return self.document(response).await;
             }
             let framer = SseFramer::new(EVENT_BYTES_MAX);
             self.state = State::Stream { framer, body: response.into_body() };
@@ -381,11 +391,39 @@ impl HttpExchange {
         self.waiting.any()
     }
 
-    /// An answer that is one JSON document, or an HTTP error.
-    async fn whole(&self, response: Response<HttpBody>) -> Result<Done, Fault> {
+    /// An answer that is one JSON document, or an HTTP error. A large one is passed on while it
+    /// comes in.
+    async fn document(&self, mut response: Response<HttpBody>) -> Result<Frame, Fault> {
+        let mut first = BytesMut::new();
+        if self.streams && response.status() == StatusCode::OK {
+            let body = response.body_mut();
+            let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+            while announced.max(first.len()) > LARGE_FROM {
+                let Some(piece) = next_piece(body).await? else { break };
+                if first.is_empty() && peek(&piece) == Peek::Streams {
+                    let (id, rest) = (self.id.clone(), response.into_body());
+                    return Ok(Frame::Large(Large { id, first: piece, rest }));
+                }
+                first.extend_from_slice(&piece);
+                match peek(&first) {
+                    Peek::Streams => {
+                        let (id, rest) = (self.id.clone(), response.into_body());
+                        return Ok(Frame::Large(Large { id, first: first.freeze(), rest }));
+                    }
+                    Peek::Whole => break,
+                    Peek::More if first.len() > PEEK_BYTES_MAX => break,
+                    Peek::More => {}
+                }
+            }
+        }
+        self.whole(first, response).await.map(Frame::Done)
+    }
+
+    /// An answer that is read whole; `first` has been read of it already.
+    async fn whole(&self, first: BytesMut, response: Response<HttpBody>) -> Result<Done, Fault> {
         let status = response.status();
         let refused = status_fault(status, response.headers(), self.link.has_session);
-        let body = match collect(response.into_body(), ANSWER_BYTES_MAX).await {
+        let body = match collect_rest(first, response.into_body(), ANSWER_BYTES_MAX).await {
             Ok(body) => body,
             Err(_) if !status.is_success() => return Err(refused),
             Err(fault) => return Err(fault),
@@ -564,6 +602,15 @@ impl After {
 
 fn protocol(message: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
     Fault::upstream(Kind::Protocol, Sent::Maybe, message)
+}
+
+async fn next_piece(body: &mut HttpBody) -> Result<Option<Bytes>, Fault> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

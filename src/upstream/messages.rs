@@ -1,8 +1,8 @@
 //! The messages of a standing stream: events, or lines where a server calls lines one JSON document.
 
+use crate::egress::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use crate::egress::Body;
 
 use crate::proto::frame::{FrameError, LineFramer, SseFramer};
 

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod greet;
 pub mod http;
 pub mod keeper;
+pub mod large;
 pub mod listing;
 pub mod messages;
 pub mod mux;

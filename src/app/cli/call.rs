@@ -93,7 +93,7 @@ async fn direct(gateway: &Gateway, params: &Value) -> anyhow::Result<Value> {
     };
     let call = Call { body: &body, shape: &shape, caller: &caller, headers: None };
     let reply = gateway.call(call, |_| {}).await;
-    Ok(serde_json::from_slice(&reply.message)?)
+    Ok(serde_json::from_slice(&reply.whole(Some(b"1")).await)?)
 }
 
 /// Prints an answer. Answers whether it is a good one.

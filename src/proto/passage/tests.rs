@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::answer::{Answer, Body, Incoming, mend, read};
+use super::super::answer::{Answer, Body, Incoming, Reader, mend, read};
 use super::super::scan::Limits;
 use super::super::scan::{DEPTH_CEILING, Scanner};
 use super::*;
@@ -39,7 +39,8 @@ fn every_cut(text: &[u8], client_id: &str, client: Era) -> Result<(String, Summa
 fn whole(text: &str, client_id: &str, client: Era) -> (String, Answer) {
     let bytes = Bytes::from(text.to_owned());
     let Ok(Incoming::Answer(answer)) = read(&bytes) else { panic!("{text}") };
-    let mended = mend(&bytes, &answer, client_id.as_bytes(), client);
+    let reader = Reader { id: client_id.as_bytes(), era: client, cacheable: false };
+    let mended = mend(&bytes, &answer, reader);
     (String::from_utf8(mended.to_vec()).unwrap(), answer)
 }
 
