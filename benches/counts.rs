@@ -24,11 +24,11 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use waypost::catalog::spec::{NamingSpec, OfferSpec};
 use waypost::catalog::{Kind, Owner, PageSpec, Pages, Part, Scopes, Source, merge};
-use waypost::proto::answer::{Incoming, mend, read};
+use waypost::proto::answer::{Incoming, Reader, mend, read};
 use waypost::proto::envelope::split;
 use waypost::proto::passage::Passage;
-use waypost::proto::{Era, Version, ladder};
-use waypost::upstream::exchange::{Caller, Dialect, Request, prepare};
+use waypost::proto::{Abilities, Era, Version, ladder};
+use waypost::upstream::exchange::{Caller, Dialect, Mirrored, Request, Subject, prepare};
 
 /// A case: its name, how often it runs, and the most instructions one round may take.
 struct Case {
@@ -207,9 +207,17 @@ fn splice(version: Version, rounds: u32) {
         capabilities: Bytes::from_static(b"{}"),
         info: Some(Bytes::from_static(br#"{"name":"bench","version":"1"}"#)),
         log_level: None,
+        abilities: Abilities::NONE,
+        mail: None,
     };
-    let request =
-        Request { body: &text, shape: &shape, subject: "tool_17", caller: &caller, params: &[] };
+    let subject = shape.name.map(|span| Subject { span, name: "tool_17" });
+    let request = Request {
+        body: &text,
+        shape: &shape,
+        subject,
+        caller: &caller,
+        mirrored: Mirrored::Schema(&[]),
+    };
     let dialect = Dialect { era: version.era(), version, shared: version.era() == Era::Legacy };
     for number in 0..rounds {
         black_box(prepare(black_box(&request), dialect, u64::from(number)));
@@ -233,7 +241,8 @@ fn answer(size: usize, rounds: u32) {
     let text = Bytes::from(text);
     for _ in 0..rounds {
         let Incoming::Answer(answer) = read(black_box(&text)).unwrap() else { panic!("an answer") };
-        black_box(mend(&text, &answer, b"4711", Era::Modern));
+        let reader = Reader { id: b"4711", era: Era::Modern, cacheable: false };
+        black_box(mend(&text, &answer, reader));
     }
 }
 

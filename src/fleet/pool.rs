@@ -249,6 +249,7 @@ impl Pool {
         };
         let live = replica.live().ok_or_else(|| self.nobody())?;
         live.log_at_least(request.caller.log_level).await;
+        let _seat = live.seat(request.caller);
         let mut flight = Flight::start(replica);
         let mut exchange = live.begin(request).map_err(|fault| {
             flight.end(false);

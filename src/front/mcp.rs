@@ -400,7 +400,8 @@ impl Mcp {
         let session = self.session(headers, None).map_err(|refused| *refused)?;
         let counted = self.stream(None)?;
         let stop = self.shared.tasks.stop_token().clone();
-        let events = Standing::new(session, Tidings::new(&self.shared.gateway), stop);
+        let tidings = Tidings::of(&self.shared.gateway, &session);
+        let events = Standing::new(session, tidings, stop);
         Ok(stream(Stream::new(events, Some(counted))))
     }
 
@@ -451,6 +452,7 @@ pub(super) fn modern_caller(body: &Bytes, shape: &Envelope) -> Caller {
         info: slice(shape.keys.client_info),
         log_level: shape.keys.log_level.and_then(|m| Level::read(m.value.of(body))),
         abilities: Abilities::NONE,
+        mail: None,
     }
 }
 

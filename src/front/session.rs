@@ -65,6 +65,7 @@ impl Session {
             info: hello.client_info.as_deref().map(raw),
             log_level: None,
             abilities,
+            mail: Some(Arc::default()),
         };
         let told = gateway.changes().borrow().of(abilities);
         Self::of(hello.version, caller, gateway.demand(abilities), told)
@@ -78,6 +79,7 @@ impl Session {
             info: None,
             log_level: None,
             abilities: Abilities::NONE,
+            mail: None,
         };
         Self::of(Version::LEGACY_NEWEST, caller, None, Counts::default())
     }

@@ -173,7 +173,7 @@ impl Pipe {
 
     /// Tells a legacy client what changes.
     async fn tell_changes(&self) {
-        let mut tidings = Tidings::new(&self.gateway);
+        let mut tidings = Tidings::of(&self.gateway, &self.current());
         loop {
             tokio::select! {
                 news = tidings.next() => {

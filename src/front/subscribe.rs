@@ -16,6 +16,7 @@ use crate::proto::error::{ErrorBody, INVALID_PARAMS};
 use crate::proto::frame::sse_event;
 use crate::proto::listen::{self, Filter, ID_BYTES_MAX};
 use crate::proto::{Abilities, Lists};
+use crate::upstream::lobby::Mailbox;
 use crate::upstream::report::Updated;
 
 use super::body::Events;
@@ -33,6 +34,8 @@ pub enum News {
     Updated(Updated),
     /// Changes of resources came faster than they were taken: any may have changed.
     Lost,
+    /// A message for this client alone.
+    Mail(Bytes),
 }
 
 /// Where news comes from.
@@ -40,12 +43,18 @@ pub enum News {
 pub struct Tidings {
     changes: watch::Receiver<Arc<Changes>>,
     updates: broadcast::Receiver<Updated>,
+    mail: Option<Arc<Mailbox>>,
 }
 
 impl Tidings {
     /// The news of a gateway from now on.
     pub fn new(gateway: &Gateway) -> Self {
-        Self { changes: gateway.changes(), updates: gateway.updates() }
+        Self { changes: gateway.changes(), updates: gateway.updates(), mail: None }
+    }
+
+    /// The same with what waits for the client of a session.
+    pub fn of(gateway: &Gateway, session: &Session) -> Self {
+        Self { mail: session.caller().mail.clone(), ..Self::new(gateway) }
     }
 
     /// Resolves with the next piece of news; never, if there can be none any more.
@@ -63,6 +72,7 @@ impl Tidings {
                 Err(broadcast::error::RecvError::Lagged(_)) => News::Lost,
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             },
+            message = mail(self.mail.as_deref()) => News::Mail(message),
         }
     }
 
@@ -74,6 +84,13 @@ impl Tidings {
             () = one.cancelled() => None,
             () = other.cancelled() => None,
         }
+    }
+}
+
+async fn mail(mailbox: Option<&Mailbox>) -> Bytes {
+    match mailbox {
+        Some(mailbox) => mailbox.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -128,6 +145,7 @@ impl Subscription {
                 self.watching.iter().find(own).map(|w| updated(&w.uri)).into_iter().collect()
             }
             News::Lost => self.watching.iter().map(|w| updated(&w.uri)).collect(),
+            News::Mail(_) => Vec::new(),
         }
     }
 }
@@ -141,6 +159,7 @@ pub fn session_messages(session: &Session, news: &News) -> Vec<Vec<u8>> {
         }
         News::Updated(what) if session.watches(what) => vec![listen::updated(&what.uri, None)],
         News::Updated(_) => Vec::new(),
+        News::Mail(message) => vec![message.to_vec()],
         News::Lost => session.watched().iter().map(|uri| listen::updated(uri, None)).collect(),
     }
 }
@@ -256,7 +275,8 @@ impl Events for Standing {
                 Poll::Ready(Some((tidings, news))) => {
                     let ends = [self.session.ended.clone(), self.stop.clone()];
                     self.next.set(tidings.before(ends));
-                    if self.session.turn.is_mine(self.number) {
+                    // Mail is taken by one stream only, whichever it is.
+                    if matches!(news, News::Mail(_)) || self.session.turn.is_mine(self.number) {
                         let messages = session_messages(&self.session, &news);
                         self.ready.extend(messages.iter().map(|message| sse_event(message)));
                     }

@@ -115,6 +115,7 @@ async fn read(
     let catalog = &snapshot.view(call.caller.abilities).catalog;
     let places = owners(inner, catalog, uri);
     let alone = places.len() == 1;
+    let mut first = None;
     for place in places {
         let subject = (uri, call.shape.uri);
         let end = upstream(inner, snapshot, place, subject, Mirrored::Nothing, call, tell).await;
@@ -127,6 +128,10 @@ async fn read(
         if alone || !end.missing {
             return Err(end.reply);
         }
+        first.get_or_insert(end.reply);
+    }
+    if let Some(first) = first {
+        return Err(first); // the likeliest owner's own words
     }
     let code = match call.caller.era {
         Era::Legacy => LEGACY_NOT_FOUND,

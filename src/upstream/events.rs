@@ -2,6 +2,7 @@
 //! reads its messages puts them in; its keeper takes them out. Many changes of one thing are one.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -9,7 +10,9 @@ use tokio::sync::Notify;
 use crate::proto::answer::About;
 use crate::proto::listen::{URI_BYTES_MAX, URIS_MAX};
 use crate::proto::scan::unquote;
-use crate::proto::{Lists, Method};
+use crate::proto::{Level, Lists, Method};
+
+use super::lobby::Lobby;
 
 /// What happened since it was last asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,11 +28,19 @@ pub struct News {
 pub struct Events {
     news: Mutex<News>,
     arrived: Notify,
+    /// Who may be meant by log messages.
+    pub lobby: Arc<Lobby>,
 }
 
 impl Events {
-    /// Takes a notification in, if it tells of a change.
+    /// Takes a notification in that belongs to no call: a change, or a log message.
     pub fn note(&self, text: &[u8], method: Method, about: About) {
+        if method == Method::LogMessage {
+            if let Some(level) = about.level.and_then(|span| Level::read(span.of(text))) {
+                self.lobby.log(text, level);
+            }
+            return;
+        }
         let lists = Lists::changed_by(method);
         if !lists.is_empty() {
             return self.lists(lists);

@@ -3,6 +3,8 @@
 //! Preparing the bytes for a replica is pure ([`prepare`]); what carries them is in `stdio` and
 //! `http`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use smallvec::SmallVec;
@@ -19,6 +21,7 @@ use crate::proto::{Abilities, Era, Level, Method, Span, Version, id};
 use super::ask::Ask;
 use super::http::HttpExchange;
 use super::large::Large;
+use super::lobby::Mailbox;
 use super::stdio::StdioExchange;
 
 /// A raw request id.
@@ -38,6 +41,8 @@ pub struct Caller {
     /// What it can be asked for while a call of it runs. Nothing for modern clients: they are asked
     /// by results.
     pub abilities: Abilities,
+    /// Where it gets what belongs to it outside of its calls.
+    pub mail: Option<Arc<Mailbox>>,
 }
 
 /// What a client wants sent: its own message and what is known about it.
@@ -279,6 +284,7 @@ mod tests {
             info: Some(Bytes::from_static(br#"{"name":"c"}"#)),
             log_level: None,
             abilities: Abilities::NONE,
+            mail: None,
         };
         let request = Request {
             body: &body,

@@ -11,6 +11,7 @@ pub mod http;
 pub mod keeper;
 pub mod large;
 pub mod listing;
+pub mod lobby;
 pub mod messages;
 pub mod mux;
 pub mod replica;

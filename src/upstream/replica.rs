@@ -15,8 +15,9 @@ use crate::proto::{Abilities, Era, Level, Method, Offers, Version, legacy, moder
 use crate::telemetry::ReplicaMeters;
 
 use super::events::Events;
-use super::exchange::{Dialect, Done, Exchange, Request};
+use super::exchange::{Caller, Dialect, Done, Exchange, Request};
 use super::http::HttpLink;
+use super::lobby::Seat;
 use super::spec::{ReplicaKind, ReplicaSpec};
 use super::stdio::StdioLink;
 
@@ -77,6 +78,12 @@ impl Live {
             Link::Stdio(link) => link.dialect(),
             Link::Http(link) => link.dialect(),
         }
+    }
+
+    /// A call of this client begins; what comes outside of its stream may be meant for it, as long
+    /// as it holds the answer.
+    pub fn seat(&self, caller: &Caller) -> Option<Seat> {
+        self.offers.logging.then(|| self.events.lobby.sit(caller))
     }
 
     /// Starts a client's request.

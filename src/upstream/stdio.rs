@@ -301,8 +301,9 @@ impl Channel {
             }
             Method::LogMessage => {
                 // It carries no link to a call either.
-                if let Some(waiter) = self.mux.lock().only(|waiter| waiter.client) {
-                    waiter.note(line, method, about);
+                match self.mux.lock().only(|waiter| waiter.client) {
+                    Some(waiter) => waiter.note(line, method, about),
+                    None => self.events.note(line, method, about),
                 }
             }
             _ => self.events.note(line, method, about),

@@ -109,7 +109,8 @@ impl Watch<'_> {
     async fn url(mut self, link: &HttpLink, probed: bool) -> End {
         let changes = self.live.offers.changes;
         let mut stream = Changes::new(link, &self.means.us, &self.live.events, changes);
-        let standing = !changes.is_empty() || self.live.offers.subscribe;
+        let offers = self.live.offers;
+        let standing = !changes.is_empty() || offers.subscribe || offers.logging;
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
         let mut misses = 0;

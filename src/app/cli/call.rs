@@ -90,6 +90,7 @@ async fn direct(gateway: &Gateway, params: &Value) -> anyhow::Result<Value> {
         )),
         log_level: None,
         abilities: Abilities::NONE,
+        mail: None,
     };
     let call = Call { body: &body, shape: &shape, caller: &caller, headers: None };
     let reply = gateway.call(call, |_| {}).await;

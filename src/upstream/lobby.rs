@@ -1,0 +1,177 @@
+//! Log messages that come outside of any call's stream: on the pipe of a child that several clients
+//! share, or on the standing stream of a legacy session. They belong to the one client whose calls
+//! run there, or whose last one has just ended; if that is more than one, to nobody, since they
+//! must never reach the wrong client (2025-11-25, server/utilities/logging).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+
+use crate::base::clock;
+use crate::proto::Level;
+
+use super::exchange::Caller;
+
+/// A call that ended may still be meant for so long.
+pub const RECENT: Duration = Duration::from_secs(2);
+/// Most messages that wait for one client; the oldest goes first.
+pub const MAIL_MAX: usize = 64;
+/// Largest message that waits for a client in bytes; larger ones are dropped.
+pub const MAIL_BYTES_MAX: usize = 64 * 1024;
+
+/// What waits for a client until one of its standing streams takes it.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    messages: Mutex<VecDeque<Bytes>>,
+    arrived: Notify,
+}
+
+impl Mailbox {
+    fn put(&self, message: Bytes) {
+        if message.len() > MAIL_BYTES_MAX {
+            return;
+        }
+        let mut messages = self.messages.lock();
+        if messages.len() >= MAIL_MAX {
+            messages.pop_front();
+        }
+        messages.push_back(message);
+        drop(messages);
+        self.arrived.notify_one();
+    }
+
+    /// Resolves with the oldest message, which is taken out.
+    pub async fn next(&self) -> Bytes {
+        loop {
+            if let Some(message) = self.messages.lock().pop_front() {
+                return message;
+            }
+            self.arrived.notified().await;
+        }
+    }
+}
+
+/// Who has calls at one server.
+#[derive(Debug, Default)]
+pub struct Lobby {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: u64,
+    seated: SmallVec<[Guest; 4]>,
+    recent: Option<(Instant, Guest)>,
+}
+
+/// A call at the server.
+#[derive(Clone, Debug)]
+struct Guest {
+    number: u64,
+    /// `None`: its client takes no such messages, or not outside of its call.
+    mail: Option<Arc<Mailbox>>,
+    least: Level,
+}
+
+/// A call's place in the lobby, as long as it is held.
+#[derive(Debug)]
+pub struct Seat {
+    lobby: Arc<Lobby>,
+    number: u64,
+}
+
+impl Lobby {
+    /// A call of this client begins.
+    pub fn sit(self: &Arc<Self>, caller: &Caller) -> Seat {
+        let mut inner = self.inner.lock();
+        inner.next += 1;
+        let number = inner.next;
+        let least = caller.log_level.unwrap_or(Level::Debug);
+        inner.seated.push(Guest { number, mail: caller.mail.clone(), least });
+        Seat { lobby: Arc::clone(self), number }
+    }
+
+    /// A log message has come.
+    pub fn log(&self, message: &[u8], level: Level) {
+        if let Some(mail) = self.meant(level, clock::now()) {
+            mail.put(Bytes::copy_from_slice(message));
+        }
+    }
+
+    fn meant(&self, level: Level, now: Instant) -> Option<Arc<Mailbox>> {
+        let inner = self.inner.lock();
+        let recent = inner.recent.as_ref().filter(|(ended, _)| *ended + RECENT > now);
+        let guest = inner.seated.first().or(recent.map(|(_, guest)| guest))?;
+        let mail = guest.mail.as_ref()?;
+        let same = |other: &Guest| other.mail.as_ref().is_some_and(|o| Arc::ptr_eq(o, mail));
+        let alone = inner.seated.iter().chain(recent.map(|(_, guest)| guest)).all(same);
+        (alone && level >= guest.least).then(|| Arc::clone(mail))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut inner = self.lobby.inner.lock();
+        if let Some(place) = inner.seated.iter().position(|guest| guest.number == self.number) {
+            let guest = inner.seated.swap_remove(place);
+            inner.recent = Some((clock::now(), guest));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Abilities, Era};
+
+    fn caller(mail: Option<&Arc<Mailbox>>, log_level: Option<Level>) -> Caller {
+        Caller {
+            era: Era::Legacy,
+            capabilities: Bytes::from_static(b"{}"),
+            info: None,
+            log_level,
+            abilities: Abilities::NONE,
+            mail: mail.cloned(),
+        }
+    }
+
+    #[test]
+    fn a_message_belongs_to_the_one_client_that_is_there_or_was_last() {
+        let lobby = Arc::new(Lobby::default());
+        let (a, b) = (Arc::new(Mailbox::default()), Arc::new(Mailbox::default()));
+        let now = clock::now();
+        let whose = |level| lobby.meant(level, now);
+        assert!(whose(Level::Error).is_none());
+        let one = lobby.sit(&caller(Some(&a), Some(Level::Warning)));
+        let two = lobby.sit(&caller(Some(&a), Some(Level::Warning)));
+        assert!(Arc::ptr_eq(&whose(Level::Error).unwrap(), &a), "two calls of one client");
+        assert!(whose(Level::Info).is_none(), "less severe than it wants");
+        let other = lobby.sit(&caller(Some(&b), None));
+        assert!(whose(Level::Error).is_none(), "two clients");
+        drop((one, two));
+        assert!(whose(Level::Error).is_none(), "the other one has just ended");
+        let later = now + RECENT + RECENT;
+        assert!(Arc::ptr_eq(&lobby.meant(Level::Error, later).unwrap(), &b));
+        drop(other);
+        assert!(lobby.meant(Level::Error, clock::now()).is_some());
+        assert!(lobby.meant(Level::Error, later).is_none());
+        let _modern = lobby.sit(&caller(None, None));
+        assert!(lobby.meant(Level::Error, later).is_none());
+    }
+
+    #[tokio::test]
+    async fn mail_waits_within_its_bounds() {
+        let mail = Mailbox::default();
+        for n in 0..=MAIL_MAX {
+            mail.put(Bytes::from(n.to_string()));
+        }
+        mail.put(Bytes::from(vec![b'x'; MAIL_BYTES_MAX + 1]));
+        assert_eq!(mail.next().await, "1");
+        assert_eq!(mail.messages.lock().len(), MAIL_MAX - 1);
+    }
+}
