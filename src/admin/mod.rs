@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock;
-use crate::gateway::Gateway;
 use crate::gateway::status::{self, Health};
+use crate::gateway::{Gateway, Snapshot};
 use crate::telemetry::Meters;
 
 /// The operator routes as the front mounts them.
@@ -43,10 +43,9 @@ impl Admin {
             "/health" => self.health(),
             "/health/live" => json_answer(StatusCode::OK, &json!({ "status": "alive" })),
             "/health/ready" => self.ready(),
-            "/api/v1/tools" => {
-                let tools = status::tools(&self.gateway.snapshot());
-                json_answer(StatusCode::OK, &Value::Array(tools))
-            }
+            "/api/v1/tools" => self.list(status::tools),
+            "/api/v1/prompts" => self.list(status::prompts),
+            "/api/v1/resources" => self.list(status::resources),
             "/metrics" => {
                 text_answer("text/plain; version=0.0.4; charset=utf-8", self.meters.render())
             }
@@ -60,6 +59,10 @@ impl Admin {
         *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
         refused.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         Some(refused)
+    }
+
+    fn list(&self, of: impl Fn(&Snapshot) -> Vec<Value>) -> Response<Bytes> {
+        json_answer(StatusCode::OK, &Value::Array(of(&self.gateway.snapshot())))
     }
 
     fn health(&self) -> Response<Bytes> {

@@ -239,13 +239,18 @@ impl Pool {
     ) -> Result<Got, Fault> {
         let until =
             |limit: Duration| tokio::time::Instant::from_std((clock::now() + limit).min(deadline));
-        let permit = Arc::clone(&replica.permits).acquire_owned();
-        let permit = tokio::time::timeout_at(until(self.spec.timeout), permit).await;
-        let Ok(Ok(permit)) = permit else {
-            return Err(Fault::gateway(
-                Kind::Overloaded,
-                format!("no place became free at {}", self.upstream),
-            ));
+        let permits = || Arc::clone(&replica.permits);
+        let permit = match permits().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let wait =
+                    tokio::time::timeout_at(until(self.spec.timeout), permits().acquire_owned());
+                let Ok(Ok(permit)) = wait.await else {
+                    let text = format!("no place became free at {}", self.upstream);
+                    return Err(Fault::gateway(Kind::Overloaded, text));
+                };
+                permit
+            }
         };
         let live = replica.live().ok_or_else(|| self.nobody())?;
         live.log_at_least(request.caller.log_level).await;

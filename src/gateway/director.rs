@@ -142,13 +142,13 @@ impl Director {
         }
         let views = self.able.keys().map(|able| (*able, Arc::new(self.view(*able).1))).collect();
         for kind in Kind::ALL {
-            let count = match kind {
-                Kind::Tools => view.catalog.tools().len(),
-                Kind::Prompts => view.catalog.prompts().len(),
-                Kind::Resources => view.catalog.resources().len(),
-                Kind::Templates => view.catalog.templates().len(),
+            let (label, count) = match kind {
+                Kind::Tools => ("tools", view.catalog.tools().len()),
+                Kind::Prompts => ("prompts", view.catalog.prompts().len()),
+                Kind::Resources => ("resources", view.catalog.resources().len()),
+                Kind::Templates => ("templates", view.catalog.templates().len()),
             };
-            let items = self.meters.catalog_items(kind.member());
+            let items = self.meters.catalog_items(label);
             items.set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
         }
         for place in 0..self.upstreams.len() {

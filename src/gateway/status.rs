@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::builtin::Standing;
-use crate::catalog::{Owner, Tool};
+use crate::catalog::Owner;
 use crate::proto::Era;
 use crate::upstream::replica::State;
 
@@ -108,21 +108,40 @@ pub fn describe(upstream_: &Upstream) -> Value {
 
 /// Every tool with its origin: what modern clients see of it, and the upstream it comes from.
 pub fn tools(snapshot: &Snapshot) -> Vec<Value> {
-    let described = |tool: &Tool| {
-        let mut entry: Value =
-            serde_json::from_slice(tool.definition(Era::Modern)).unwrap_or_default();
-        let origin = match tool.owner {
-            Owner::Builtin => "built-in",
-            Owner::Upstream(place) => {
-                snapshot.upstreams.get(place).map_or("", |u| u.spec.name.as_str())
-            }
-        };
-        if let Some(object) = entry.as_object_mut() {
-            object.insert("origin".to_owned(), origin.into());
+    let tools = snapshot.view.catalog.tools().iter();
+    tools.map(|tool| described(snapshot, tool.owner, tool.definition(Era::Modern))).collect()
+}
+
+/// Every prompt with its origin.
+pub fn prompts(snapshot: &Snapshot) -> Vec<Value> {
+    let prompts = snapshot.view.catalog.prompts().iter();
+    prompts.map(|prompt| described(snapshot, prompt.owner, prompt.definition())).collect()
+}
+
+/// Every resource and every resource template with its origin.
+pub fn resources(snapshot: &Snapshot) -> Vec<Value> {
+    let catalog = &snapshot.view.catalog;
+    let resources = catalog.resources().iter().map(|r| (r.owner, r.definition()));
+    let templates = catalog.templates().iter().map(|t| (t.owner, t.definition()));
+    resources
+        .chain(templates)
+        .map(|(owner, definition)| described(snapshot, owner, definition))
+        .collect()
+}
+
+/// A definition with the upstream it comes from.
+fn described(snapshot: &Snapshot, owner: Owner, definition: &[u8]) -> Value {
+    let mut entry: Value = serde_json::from_slice(definition).unwrap_or_default();
+    let origin = match owner {
+        Owner::Builtin => "built-in",
+        Owner::Upstream(place) => {
+            snapshot.upstreams.get(place).map_or("", |u| u.spec.name.as_str())
         }
-        entry
     };
-    snapshot.view.catalog.tools().iter().map(described).collect()
+    if let Some(object) = entry.as_object_mut() {
+        object.insert("origin".to_owned(), origin.into());
+    }
+    entry
 }
 
 /// Every service by name, as `GET /health` shows them.

@@ -49,7 +49,7 @@ pub enum Back {
     /// Into the pipe of a child.
     Stdio(Arc<Channel>),
     /// By a POST in the session of the call.
-    Http(Box<HttpLink>, Tasks),
+    Http(HttpLink, Tasks),
 }
 
 impl Back {

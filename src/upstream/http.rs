@@ -65,15 +65,20 @@ const MCP_PARAM: &str = "mcp-param-";
 
 type Pending = Pin<Box<dyn Future<Output = Result<Response<HttpBody>, Fault>> + Send + Sync>>;
 
-/// A server behind a URL, and the dialect that was found out.
+/// A server behind a URL, and the dialect that was found out. Clones share it.
 #[derive(Clone, Debug)]
 pub struct HttpLink {
+    inner: Arc<Inner>,
+    numbers: Arc<AtomicU64>,
+}
+
+#[derive(Clone, Debug)]
+struct Inner {
     client: HttpClient,
     url: Uri,
     headers: HeaderMap,
     dialect: Dialect,
     session: Option<HeaderValue>,
-    numbers: Arc<AtomicU64>,
     tasks: Tasks,
 }
 
@@ -90,45 +95,46 @@ impl HttpLink {
             USER_AGENT,
             HeaderValue::from_static(concat!("waypost/", env!("CARGO_PKG_VERSION"))),
         );
-        let mut link = Self {
+        let inner = Inner {
             client,
             url: spec.url.clone(),
             headers,
             dialect: Dialect { era: Era::Modern, version: Version::MODERN_NEWEST, shared: false },
             session: None,
-            numbers: Arc::new(AtomicU64::new(1)),
             tasks,
         };
+        let mut link = Self { inner: Arc::new(inner), numbers: Arc::new(AtomicU64::new(1)) };
         link.speak(Version::MODERN_NEWEST, None);
         link
     }
 
-    /// Speaks another revision from now on, in the session given.
+    /// Speaks another revision from now on, in the session given. Clones made before do not.
     pub fn speak(&mut self, version: Version, session: Option<HeaderValue>) {
-        self.dialect =
+        let inner = Arc::make_mut(&mut self.inner);
+        inner.dialect =
             Dialect { era: version.era(), version, shared: version.era() == Era::Legacy };
-        self.headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(version.as_str()));
+        inner.headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(version.as_str()));
         match &session {
-            Some(id) => self.headers.insert(SESSION_ID, id.clone()),
-            None => self.headers.remove(SESSION_ID),
+            Some(id) => inner.headers.insert(SESSION_ID, id.clone()),
+            None => inner.headers.remove(SESSION_ID),
         };
-        self.session = session;
+        inner.session = session;
     }
 
     /// Speaks the legacy era before a version is agreed on: no version header yet.
     pub fn speak_handshake(&mut self) {
         self.speak(Version::LEGACY_NEWEST, None);
-        self.headers.remove(PROTOCOL_VERSION);
+        Arc::make_mut(&mut self.inner).headers.remove(PROTOCOL_VERSION);
     }
 
     /// The dialect it speaks.
     pub fn dialect(&self) -> Dialect {
-        self.dialect
+        self.inner.dialect
     }
 
     /// Whether the server gave us a session.
     pub fn has_session(&self) -> bool {
-        self.session.is_some()
+        self.inner.session.is_some()
     }
 
     /// The next number of ours.
@@ -139,9 +145,9 @@ impl HttpLink {
     /// Starts a client's request.
     pub fn begin(&self, request: &Request<'_>) -> Result<HttpExchange, Fault> {
         let number = self.number();
-        let out = prepare(request, self.dialect, number);
+        let out = prepare(request, self.inner.dialect, number);
         let mut head = self.head();
-        if self.dialect.era == Era::Modern {
+        if self.inner.dialect.era == Era::Modern {
             let method = request.shape.method.name();
             head.insert(MCP_METHOD, HeaderValue::from_static(method));
             if let Some(subject) = request.subject
@@ -160,7 +166,7 @@ impl HttpLink {
     /// Starts a request of our own.
     pub fn ask(&self, body: Vec<u8>, number: u64, method: Method) -> HttpExchange {
         let mut head = self.head();
-        if self.dialect.era == Era::Modern {
+        if self.inner.dialect.era == Era::Modern {
             head.insert(MCP_METHOD, HeaderValue::from_static(method.name()));
         }
         let id = RawId::from_slice(number.to_string().as_bytes());
@@ -170,7 +176,7 @@ impl HttpLink {
     /// Sends a notification, or our answer to an ask. Any 2xx is fine. Takes no longer than
     /// [`TELL_TIMEOUT`].
     pub async fn tell(&self, body: impl Into<Bytes>) -> Result<(), Fault> {
-        let sent = self.client.send(self.request(self.head(), body.into()));
+        let sent = self.inner.client.send(self.request(self.head(), body.into()));
         let response =
             tokio::time::timeout(TELL_TIMEOUT, sent).await.unwrap_or_else(|_elapsed| {
                 let text = "it did not take a notification in time";
@@ -184,19 +190,19 @@ impl HttpLink {
 
     /// Sends a whole answer to a question of the server. It is not waited for.
     pub fn reply(&self, answer: Vec<u8>) {
-        Back::Http(Box::new(self.clone()), self.tasks.clone()).send(answer);
+        Back::Http(self.clone(), self.inner.tasks.clone()).send(answer);
     }
 
     /// Opens the legacy stream for what belongs to no request; `None` if the server has none.
     pub async fn open_stream(&self) -> Result<Option<Messages>, Fault> {
-        self.opened(self.client.send(self.get()).await?)
+        self.opened(self.inner.client.send(self.get()).await?)
     }
 
     /// Opens a modern subscription; `None` if the server has none.
     pub async fn open_listen(&self, body: Vec<u8>) -> Result<Option<Messages>, Fault> {
         let mut head = self.head();
         head.insert(MCP_METHOD, HeaderValue::from_static(Method::Listen.name()));
-        self.opened(self.client.send(self.request(head, Bytes::from(body))).await?)
+        self.opened(self.inner.client.send(self.request(head, Bytes::from(body))).await?)
     }
 
     /// The request for a stream.
@@ -211,7 +217,7 @@ impl HttpLink {
     /// A stream, or that the server has none. What may pass is a fault: it is asked again.
     fn opened(&self, response: Response<HttpBody>) -> Result<Option<Messages>, Fault> {
         let status = response.status();
-        let lines = is_json(response.headers()) && self.dialect.era == Era::Modern;
+        let lines = is_json(response.headers()) && self.inner.dialect.era == Era::Modern;
         if status == StatusCode::OK && (lines || is_event_stream(response.headers())) {
             return Ok(Some(Messages::new(response.into_body(), lines)));
         }
@@ -222,30 +228,30 @@ impl HttpLink {
 
     /// Ends the legacy session, as a good client does.
     pub async fn end_session(&self) {
-        if self.session.is_none() {
+        if self.inner.session.is_none() {
             return;
         }
         let mut request = self.request(self.head(), Bytes::new());
         *request.method_mut() = HttpMethod::DELETE;
-        let goodbye = tokio::time::timeout(DRAIN_MAX, self.client.send(request)).await;
+        let goodbye = tokio::time::timeout(DRAIN_MAX, self.inner.client.send(request)).await;
         tracing::debug!(?goodbye, "ended the session");
     }
 
     fn head(&self) -> HeaderMap {
-        self.headers.clone()
+        self.inner.headers.clone()
     }
 
     fn request(&self, head: HeaderMap, body: Bytes) -> HttpRequest<Full<Bytes>> {
         let mut request = HttpRequest::new(Full::new(body));
         *request.method_mut() = HttpMethod::POST;
-        *request.uri_mut() = self.url.clone();
+        *request.uri_mut() = self.inner.url.clone();
         *request.headers_mut() = head;
         request
     }
 
     fn post(&self, head: HeaderMap, out: Outgoing, wanted: Wanted, number: u64) -> HttpExchange {
         let request = self.request(head, Bytes::from(out.body));
-        let client = self.client.clone();
+        let client = self.inner.client.clone();
         HttpExchange {
             state: State::Sending(Box::pin(async move { client.send(request).await })),
             id: out.id,
@@ -264,9 +270,9 @@ impl HttpLink {
     /// all a place to drain.
     fn clone_for_exchange(&self) -> After {
         After {
-            legacy: (self.dialect.era == Era::Legacy).then(|| self.clone()),
+            legacy: (self.inner.dialect.era == Era::Legacy).then(|| self.clone()),
             has_session: self.has_session(),
-            tasks: self.tasks.clone(),
+            tasks: self.inner.tasks.clone(),
         }
     }
 }
@@ -550,7 +556,7 @@ impl HttpExchange {
         }
         let mut request = link.get();
         request.headers_mut().insert(LAST_EVENT_ID, last);
-        let (client, wait) = (link.client.clone(), self.resume.wait.unwrap_or(RESUME_WAIT));
+        let (client, wait) = (link.inner.client.clone(), self.resume.wait.unwrap_or(RESUME_WAIT));
         self.state = State::Sending(Box::pin(async move {
             tokio::time::sleep(wait).await;
             client.send(request).await
@@ -596,7 +602,7 @@ impl After {
     /// no such questions.
     fn back(&self) -> Option<Back> {
         let link = self.legacy.clone()?;
-        Some(Back::Http(Box::new(link), self.tasks.clone()))
+        Some(Back::Http(link, self.tasks.clone()))
     }
 }
 

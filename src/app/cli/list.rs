@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{ConfigArgs, remote, write};
 use crate::app::{App, Process};
@@ -66,7 +66,8 @@ fn from_snapshot(snapshot: &Snapshot, what: What) -> Vec<Value> {
             .iter()
             .map(|upstream| named(upstream.spec.name.as_str(), status::describe(upstream)))
             .collect(),
-        What::Resources | What::Prompts => Vec::new(),
+        What::Resources => status::resources(snapshot),
+        What::Prompts => status::prompts(snapshot),
     }
 }
 
@@ -86,42 +87,29 @@ async fn from_running(base: &str, what: What) -> anyhow::Result<Vec<Value>> {
         let upstreams = services.into_iter().filter(|(_, entry)| entry.get("replicas").is_some());
         return Ok(upstreams.map(|(name, entry)| named(&name, entry)).collect());
     }
-    if what == What::Tools {
-        let (status, text) = remote::get(base, "/api/v1/tools").await?;
-        anyhow::ensure!(status == 200, "the gateway at {base} answered HTTP {status}");
-        return Ok(serde_json::from_str(&text)?);
-    }
-    let (method, key) = match what {
-        What::Prompts => ("prompts/list", "prompts"),
-        What::Resources | What::Tools | What::Upstreams => ("resources/list", "resources"),
+    let path = match what {
+        What::Prompts => "/api/v1/prompts",
+        What::Resources => "/api/v1/resources",
+        What::Tools | What::Upstreams => "/api/v1/tools",
     };
-    let mut items = Vec::new();
-    let mut cursor = None;
-    loop {
-        let params =
-            cursor.as_ref().map_or_else(|| json!({}), |cursor: &Value| json!({ "cursor": cursor }));
-        let mut answer = remote::ask(base, method, params).await?;
-        let Some(result) = answer.get_mut("result") else {
-            anyhow::bail!("the gateway answered {answer}");
-        };
-        if let Some(Value::Array(page)) = result.get_mut(key).map(Value::take) {
-            items.extend(page);
-        }
-        match result.get("nextCursor") {
-            Some(next) if cursor.as_ref() != Some(next) => cursor = Some(next.clone()),
-            _ => return Ok(items),
-        }
-    }
+    let (status, text) = remote::get(base, path).await?;
+    anyhow::ensure!(status == 200, "the gateway at {base} answered HTTP {status}");
+    Ok(serde_json::from_str(&text)?)
 }
 
 fn table(items: &[Value], what: What) -> String {
     let text = |item: &Value, key: &str| {
         item.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    let width = items.iter().map(|item| text(item, "name").chars().count()).max().unwrap_or(0);
+    // A resource is called by its URI; its name is for people.
+    let name = |item: &Value| match what {
+        What::Resources => [text(item, "uri"), text(item, "uriTemplate")].concat(),
+        _ => text(item, "name"),
+    };
+    let width = items.iter().map(|item| name(item).chars().count()).max().unwrap_or(0);
     let origins = items.iter().map(|item| text(item, "origin").chars().count()).max().unwrap_or(0);
     let lines = items.iter().map(|item| {
-        let name = text(item, "name");
+        let name = name(item);
         let rest = match what {
             What::Upstreams => replicas(item),
             _ => text(item, "description")
