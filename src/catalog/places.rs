@@ -153,6 +153,8 @@ impl<'a> Start<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn places(lists: &[(usize, &[&str], &[&str])]) -> Places {
@@ -211,5 +213,28 @@ mod tests {
         let places = places(&lists);
         assert_eq!(places.candidates("a:y", Some(19)).to_vec(), [0, 1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(places.candidates("b:y", Some(19)).to_vec(), [19, 0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_that_of_the_longest_shared_beginnings(
+            lists in prop::collection::vec(prop::collection::vec("a:[ab/]{0,4}", 1..6), 1..6),
+            uri in "a:[abc]{1,5}",
+        ) {
+            let mut places = Places::default();
+            for (upstream, uris) in lists.iter().enumerate() {
+                places.note(upstream);
+                for uri in uris {
+                    places.put_uri(upstream, &Arc::from(uri.as_str()));
+                }
+            }
+            places.finish();
+            // The scheme is the only thing that all of them share; `//` would begin an authority.
+            prop_assume!(!lists.iter().flatten().any(|uri| uri.starts_with("a://")));
+            let shared = |uris: &Vec<String>| uris.iter().map(|u| common_prefix(u, &uri)).max();
+            let mut want: Vec<usize> = (0..lists.len()).collect();
+            want.sort_by_key(|upstream| Reverse(shared(&lists[*upstream])));
+            prop_assert_eq!(places.candidates(&uri, None).to_vec(), want);
+        }
     }
 }

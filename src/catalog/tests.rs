@@ -232,6 +232,21 @@ fn each_list_has_a_digest_of_its_own() {
 }
 
 #[test]
+fn the_digest_sees_what_only_one_era_sees() {
+    // Clients of the modern era are shown neither `execution` nor, here, the annotation.
+    let with = |member: &str, schema: &str| {
+        let tool = format!(r#"{{"name":"x"{member},"inputSchema":{{"type":"object"{schema}}}}}"#);
+        let tools = vec![bytes::Bytes::from(tool)];
+        let part = Part { era: Era::Legacy, tools, ..Part::default() };
+        catalog_of(&[("a", part)]).digest(Kind::Tools)
+    };
+    let plain = with("", "");
+    assert_ne!(with(r#","execution":{}"#, ""), plain);
+    assert_ne!(with(r#","execution":{"a":1}"#, ""), with(r#","execution":{}"#, ""));
+    assert_ne!(with("", r#","x-mcp-header":"A""#), plain);
+}
+
+#[test]
 fn prompts_have_names_of_their_own() {
     let mut both = part(&["x"]);
     both.prompts = prompting(&["x", "b__c"]).prompts;

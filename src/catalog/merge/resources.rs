@@ -1,6 +1,8 @@
 //! Pure: the resources and resource templates of a merge. URIs are never rewritten, so where two
 //! owners list the same one, the first has it.
 
+use std::sync::Arc;
+
 use super::Source;
 use super::report::{Event, Reports};
 use super::walk::walk;
@@ -56,7 +58,7 @@ pub(super) fn note(catalog: &mut Catalog, sources: &[&Source<'_>]) {
 
 /// Adds an entry, and reports what is odd about it or why it is missing.
 fn add<T: Item>(list: &mut List<T>, kind: Kind, item: T, reports: &mut Reports) {
-    let (owner, key, oddity) = (item.owner(), item.key().clone(), item.oddity());
+    let (owner, key, oddity) = (item.owner(), Arc::clone(item.key()), item.oddity());
     match list.add(item) {
         Ok(()) => {
             if let Some(oddity) = oddity {

@@ -1,5 +1,7 @@
 //! Matching: by examples, against a naive matcher, and against what the RFC itself would write.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -215,11 +217,15 @@ fn encoded(text: &str, reserved: bool) -> String {
             || "-._~".contains(c)
             || (reserved && ":/?#[]@!$&'()*+,;=".contains(c))
     };
-    let one = |c: char| match kept(c) {
-        true => c.to_string(),
-        false => c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect(),
-    };
-    text.chars().map(one).collect()
+    let mut out = String::new();
+    for c in text.chars() {
+        if kept(c) {
+            out.push(c);
+        } else {
+            c.to_string().bytes().for_each(|byte| write!(out, "%{byte:02X}").unwrap());
+        }
+    }
+    out
 }
 
 fn value() -> impl Strategy<Value = Value> {
