@@ -7,8 +7,14 @@ use serde_json::{Value, json};
 
 use crate::protocol::Era;
 
-/// How many upstreams the gateway aggregates.
+/// How many upstreams the gateway aggregates, but where their number is what is measured.
 pub(crate) const UPSTREAMS: usize = 10;
+
+/// The peer serves no more upstreams than this.
+pub(crate) const UPSTREAMS_MAX: usize = 100;
+
+/// Most tools of one upstream: the gateway offers no more.
+pub(crate) const TOOLS_MAX: usize = 1_000;
 
 /// The path name under which the peer serves the tools of all upstreams as one static page.
 pub(crate) const ALL: &str = "all";
@@ -37,11 +43,11 @@ impl Size {
         Self::EVERY.into_iter().find(|size| size.tool() == tool).unwrap_or(Self::Small)
     }
 
-    /// A small one makes a result of about 250 bytes.
+    /// Bytes.
     const fn text_length(self) -> usize {
         match self {
-            Self::Small => 170,
-            Self::Medium => 64 << 10,
+            Self::Small => 100,
+            Self::Medium => 16 << 10,
             Self::Large => 1 << 20,
         }
     }
@@ -49,6 +55,20 @@ impl Size {
 
 pub(crate) fn upstream(index: usize) -> String {
     format!("u{index}")
+}
+
+/// Where the peer serves an upstream, or [`ALL`], that has so many tools.
+pub(crate) fn path(upstream: &str, tools: usize) -> String {
+    format!("/n{tools}/{upstream}/mcp")
+}
+
+/// Upstream and number of tools of a path of the peer, if it serves that.
+pub(crate) fn parse_path(path: &str) -> Option<(&str, usize)> {
+    let (tools, upstream) = path.strip_prefix("/n")?.strip_suffix("/mcp")?.split_once('/')?;
+    let tools = tools.parse().ok().filter(|count| (1..=TOOLS_MAX).contains(count))?;
+    let index = upstream.strip_prefix('u').and_then(|index| index.parse::<usize>().ok());
+    let known = upstream == ALL || index.is_some_and(|index| index < UPSTREAMS_MAX);
+    known.then_some((upstream, tools))
 }
 
 /// The name under which the gateway shows a tool of an upstream.
@@ -110,7 +130,8 @@ pub(crate) fn exposed_tools(upstream: &str, count: usize) -> Vec<Value> {
     (0..count).map(|index| tool(upstream, index, &exposed(upstream, &tool_name(index)))).collect()
 }
 
-fn tool_name(index: usize) -> String {
+/// Of the tool at this place in the list of an upstream.
+pub(crate) fn tool_name(index: usize) -> String {
     Size::EVERY.get(index).map_or_else(|| format!("tool_{index:02}"), |size| size.tool().to_owned())
 }
 

@@ -18,7 +18,10 @@ mod driver;
 mod expected;
 mod footprint;
 mod gateway;
+mod growth;
+mod held;
 mod lane;
+mod limits;
 mod nginx;
 mod options;
 mod peer;
@@ -33,6 +36,7 @@ mod server;
 mod session;
 mod spliced;
 mod stats;
+mod targets;
 mod wire;
 
 use std::env;
@@ -64,11 +68,8 @@ fn start(options: &Options) -> Result<()> {
     if !options.peer && !options.pinned {
         pinning::restart_pinned()?;
     }
+    limits::raise_descriptors()?;
     // One thread: peer and driver each have but a part of a core.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if options.peer {
-        runtime.block_on(peer::serve(options.tools()))
-    } else {
-        runtime.block_on(run::run(options))
-    }
+    if options.peer { runtime.block_on(peer::serve()) } else { runtime.block_on(run::run(options)) }
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::content::UPSTREAMS;
 use crate::lane::{Lane, System};
 use crate::procfs;
 use crate::protocol::Era;
@@ -71,8 +72,10 @@ impl Nginx {
         Lane {
             system: System::Nginx,
             era: Era::Legacy,
+            pair: None,
             address: self.address,
             processes: self.processes.clone(),
+            upstreams: UPSTREAMS,
             tools,
         }
     }
@@ -101,7 +104,7 @@ async fn wait_until_it_proxies(server: &mut Server, address: SocketAddr) -> Resu
 /// Whether the peer's refusal of a GET comes through.
 async fn proxies(address: SocketAddr) -> Result<bool> {
     let mut wire = Wire::connect(address).await?;
-    let request = format!("GET /u0/mcp HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    let request = format!("GET /n1/u0/mcp HTTP/1.1\r\nhost: {address}\r\n\r\n");
     Ok(wire.exchange(request.as_bytes()).await?.status == 405)
 }
 

@@ -3,8 +3,8 @@
 //! is measured.
 
 use std::borrow::Cow;
-use std::cell::Cell;
-use std::collections::HashMap;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::Result;
-use crate::content::{self, ALL, Size, UPSTREAMS};
+use crate::content::{self, Size};
 use crate::protocol::{ARGUMENTS, Era, METHOD, NAME, REPLY_HEAD, SESSION, VERSION};
 use crate::spliced::Spliced;
 
@@ -32,10 +32,10 @@ use crate::spliced::Spliced;
 const REQUEST_MAX: usize = 1 << 20;
 
 /// Serves on a free port, printed on stdout, until stdin ends: so the peer never outlives the run.
-pub(crate) async fn serve(tools: usize) -> Result<()> {
+pub(crate) async fn serve() -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!("{}", listener.local_addr()?.port());
-    let peer = Rc::new(Peer::new(tools));
+    let peer = Rc::new(Peer::default());
     let tasks = LocalSet::new();
     tokio::select! {
         failed = tasks.run_until(accept(listener, peer)) => failed,
@@ -110,33 +110,39 @@ type Refusal = (StatusCode, i32, &'static str);
 
 /// All that one upstream answers in one era, each ready but for its beginning and the id.
 struct Replies {
+    era: Era,
+    upstream: String,
     greeting: Bytes,
     empty: Bytes,
     list: Bytes,
-    small: Bytes,
-    medium: Bytes,
-    large: Bytes,
+    /// Made when first asked for: a hundred upstreams do not all need their large one.
+    small: OnceCell<Bytes>,
+    medium: OnceCell<Bytes>,
+    large: OnceCell<Bytes>,
 }
 
 impl Replies {
-    fn new(era: Era, path: &str, tools: &[serde_json::Value]) -> Self {
-        let call = |size| tail(&content::call_result(era, path, size));
+    fn new(era: Era, upstream: &str, tools: &[serde_json::Value]) -> Self {
         Self {
-            greeting: tail(&greeting(era, path)),
+            era,
+            upstream: upstream.to_owned(),
+            greeting: tail(&greeting(era, upstream)),
             empty: tail("{}"),
             list: tail(&content::list_result(era, tools)),
-            small: call(Size::Small),
-            medium: call(Size::Medium),
-            large: call(Size::Large),
+            small: OnceCell::new(),
+            medium: OnceCell::new(),
+            large: OnceCell::new(),
         }
     }
 
     fn call(&self, tool: &str) -> Bytes {
-        match Size::of_tool(tool) {
-            Size::Small => self.small.clone(),
-            Size::Medium => self.medium.clone(),
-            Size::Large => self.large.clone(),
-        }
+        let size = Size::of_tool(tool);
+        let reply = match size {
+            Size::Small => &self.small,
+            Size::Medium => &self.medium,
+            Size::Large => &self.large,
+        };
+        reply.get_or_init(|| tail(&content::call_result(self.era, &self.upstream, size))).clone()
     }
 }
 
@@ -160,15 +166,15 @@ fn greeting(era: Era, path: &str) -> String {
 struct Upstream {
     legacy: Replies,
     modern: Replies,
-    tools: Vec<String>,
+    tools: HashSet<String>,
 }
 
 impl Upstream {
-    fn new(path: &str, count: usize) -> Self {
-        let tools = content::tools(path, count);
+    fn new(name: &str, count: usize) -> Self {
+        let tools = content::tools(name, count);
         Self {
-            legacy: Replies::new(Era::Legacy, path, &tools),
-            modern: Replies::new(Era::Modern, path, &tools),
+            legacy: Replies::new(Era::Legacy, name, &tools),
+            modern: Replies::new(Era::Modern, name, &tools),
             tools: tools
                 .iter()
                 .filter_map(|tool| Some(tool["name"].as_str()?.to_owned()))
@@ -184,19 +190,22 @@ impl Upstream {
     }
 }
 
+#[derive(Default)]
 struct Peer {
-    upstreams: HashMap<String, Upstream>,
+    /// By path, each made when first asked for.
+    upstreams: RefCell<HashMap<String, Rc<Upstream>>>,
     sessions: Cell<u64>,
 }
 
 impl Peer {
-    fn new(tools: usize) -> Self {
-        let paths = (0..UPSTREAMS).map(content::upstream).chain([ALL.to_owned()]);
-        let upstreams = paths.map(|path| {
-            let upstream = Upstream::new(&path, tools);
-            (path, upstream)
-        });
-        Self { upstreams: upstreams.collect(), sessions: Cell::new(0) }
+    fn upstream(&self, path: &str) -> Option<Rc<Upstream>> {
+        if let Some(known) = self.upstreams.borrow().get(path) {
+            return Some(Rc::clone(known));
+        }
+        let (name, tools) = content::parse_path(path)?;
+        let made = Rc::new(Upstream::new(name, tools));
+        self.upstreams.borrow_mut().insert(path.to_owned(), Rc::clone(&made));
+        Some(made)
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Spliced> {
@@ -206,8 +215,7 @@ impl Peer {
             return refused;
         }
         let (head, body) = request.into_parts();
-        let path = head.uri.path().strip_prefix('/').and_then(|path| path.strip_suffix("/mcp"));
-        let Some(upstream) = path.and_then(|path| self.upstreams.get(path)) else {
+        let Some(upstream) = self.upstream(head.uri.path()) else {
             return empty(StatusCode::NOT_FOUND);
         };
         let Ok(body) = Limited::new(body, REQUEST_MAX).collect().await else {
@@ -215,7 +223,7 @@ impl Peer {
         };
         let body = body.to_bytes();
         match serde_json::from_slice::<Message<'_>>(&body) {
-            Ok(message) => self.reply(upstream, &head.headers, &message),
+            Ok(message) => self.reply(&upstream, &head.headers, &message),
             Err(_) => error("null", (StatusCode::BAD_REQUEST, -32700, "not a request")),
         }
     }
@@ -312,7 +320,7 @@ fn call(
     replies: &Replies,
     params: &Params<'_>,
 ) -> std::result::Result<Bytes, Refusal> {
-    if !upstream.tools.iter().any(|tool| *tool == params.name) {
+    if !upstream.tools.contains(params.name.as_ref()) {
         return Err((StatusCode::OK, -32602, "unknown tool"));
     }
     if params.arguments.map(RawValue::get) != Some(ARGUMENTS) {

@@ -1,4 +1,4 @@
-//! What the kernel says of a process: CPU time, memory, children.
+//! What the kernel says of a process: CPU time, memory, descriptors, threads, children.
 
 use std::fs;
 use std::time::Duration;
@@ -64,6 +64,15 @@ pub(crate) fn resident_kib(process: u32) -> Result<u64> {
     };
     let found = of("smaps_rollup", "Rss:").or_else(|| of("status", "VmRSS:"));
     found.ok_or_else(|| "no resident memory".into())
+}
+
+/// How many files and sockets it has open.
+pub(crate) fn descriptors(process: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{process}/fd"))?.count())
+}
+
+pub(crate) fn threads(process: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{process}/task"))?.count())
 }
 
 /// CPU time that all cores together have spent on work so far, this run's and everyone else's.

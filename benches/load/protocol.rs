@@ -20,6 +20,51 @@ impl Era {
     }
 }
 
+/// The eras on both sides of waypost. What crosses from one to the other is mended on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pair {
+    /// Legacy client, legacy upstreams
+    Ll,
+    /// Modern client, modern upstreams
+    Mm,
+    /// Legacy client, modern upstreams
+    Lm,
+    /// Modern client, legacy upstreams
+    Ml,
+}
+
+impl Pair {
+    pub(crate) const EVERY: [Self; 4] = [Self::Ll, Self::Mm, Self::Lm, Self::Ml];
+
+    pub(crate) const fn client(self) -> Era {
+        match self {
+            Self::Ll | Self::Lm => Era::Legacy,
+            Self::Mm | Self::Ml => Era::Modern,
+        }
+    }
+
+    pub(crate) const fn upstream(self) -> Era {
+        match self {
+            Self::Ll | Self::Ml => Era::Legacy,
+            Self::Mm | Self::Lm => Era::Modern,
+        }
+    }
+
+    pub(crate) const fn crosses(self) -> bool {
+        matches!(self, Self::Lm | Self::Ml)
+    }
+
+    /// Client first.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ll => "L>L",
+            Self::Mm => "M>M",
+            Self::Lm => "L>M",
+            Self::Ml => "M>L",
+        }
+    }
+}
+
 pub(crate) const SESSION: &str = "mcp-session-id";
 pub(crate) const VERSION: &str = "mcp-protocol-version";
 pub(crate) const METHOD: &str = "mcp-method";

@@ -1,13 +1,38 @@
 //! The table for people and the summary for programs.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
 
-use crate::cells::{Cell, Group};
+use crate::cells::{Cell, Part};
 use crate::footprint::Footprint;
+use crate::growth::{Growth, Point, Step};
+use crate::held::{Held, Sessions, State};
 use crate::lane::{Lane, System};
+use crate::protocol::Pair;
 use crate::stats::{self, Figures, NAMES, Sample};
+use crate::targets;
+
+/// All that a run has found.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) footprint: Option<Footprint>,
+    pub(crate) streams: Option<Held>,
+    pub(crate) sessions: Option<Sessions>,
+    pub(crate) growth: Option<Growth>,
+}
+
+impl Found {
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Held> {
+        let sessions = self.sessions.iter();
+        let both = sessions.flat_map(|sessions| [&sessions.alone, &sessions.connections]);
+        self.streams.iter().chain(both)
+    }
+
+    /// What did not come back when it should have.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        self.held().flat_map(Held::complaints).collect()
+    }
+}
 
 /// One cell on all lanes, in the order in which they were measured.
 pub(crate) struct Row {
@@ -15,7 +40,7 @@ pub(crate) struct Row {
     pub(crate) lanes: Vec<(Lane, Vec<Sample>)>,
 }
 
-const NAME_WIDTH: usize = 26;
+const NAME_WIDTH: usize = 22;
 
 /// A line of the table: what it is of, its figures, and how they compare with nginx.
 struct Line {
@@ -26,16 +51,38 @@ struct Line {
 }
 
 impl Row {
-    fn medians(&self, system: System) -> Option<Figures> {
+    fn of(&self, system: System) -> Option<&[Sample]> {
         let found = self.lanes.iter().find(|(lane, _)| lane.system == system);
-        found.map(|(_, rounds)| stats::medians(rounds))
+        found.map(|(_, rounds)| rounds.as_slice())
+    }
+
+    fn of_pair(&self, pair: Pair) -> Option<&[Sample]> {
+        let found = self.lanes.iter().find(|(lane, _)| lane.pair == Some(pair));
+        found.map(|(_, rounds)| rounds.as_slice())
+    }
+
+    /// Whether both nginx and waypost were measured.
+    pub(crate) fn compares(&self) -> bool {
+        Pair::EVERY.into_iter().any(|pair| self.ratio(pair).is_some())
+    }
+
+    /// Times what nginx has.
+    pub(crate) fn ratio(&self, pair: Pair) -> Option<Figures> {
+        Some(stats::ratios(self.of_pair(pair)?, self.of(System::Nginx)?))
+    }
+
+    /// The same of what is added to a call without a proxy.
+    pub(crate) fn added_ratio(&self, pair: Pair) -> Option<Figures> {
+        let direct = self.of(System::Direct)?;
+        let nginx = stats::added(self.of(System::Nginx)?, direct);
+        Some(stats::ratios(&stats::added(self.of_pair(pair)?, direct), &nginx))
     }
 
     fn lines(&self) -> Vec<Line> {
-        let nginx = self.medians(System::Nginx);
+        let nginx = self.of(System::Nginx);
         let mut lines: Vec<Line> =
-            self.lanes.iter().map(|(lane, rounds)| line(lane, rounds, nginx)).collect();
-        if self.cell.group == Group::Open {
+            self.lanes.iter().map(|(lane, rounds)| line(lane.name(), rounds, nginx)).collect();
+        if self.cell.part == Part::Open {
             lines.extend(self.added());
         }
         lines
@@ -43,22 +90,17 @@ impl Row {
 
     /// How much longer a call takes than without a proxy.
     fn added(&self) -> Vec<Line> {
-        let Some(direct) = self.medians(System::Direct) else {
+        let Some(direct) = self.of(System::Direct) else {
             return Vec::new();
         };
-        let added = |rounds: &[Sample]| {
-            let over = stats::medians(rounds).zip(&direct, |own, direct| own - direct);
-            Figures { rate: f64::NAN, cpu: f64::NAN, ..over }
-        };
-        let of = |system| self.lanes.iter().find(|(lane, _)| lane.system == system);
-        let nginx = of(System::Nginx).map(|(_, rounds)| added(rounds));
+        let nginx = self.of(System::Nginx).map(|nginx| stats::added(nginx, direct));
         let proxies = self.lanes.iter().filter(|(lane, _)| lane.system != System::Direct);
-        let line = |(lane, rounds): &(Lane, Vec<Sample>)| {
-            let figures = added(rounds);
-            let ratio = nginx.map(|nginx| figures.ratio(&nginx));
-            Line { name: format!("added by {}", lane.name()), figures, ratio, spread: None }
+        let added = |(lane, rounds): &(Lane, Vec<Sample>)| {
+            let name = format!("added by {}", lane.name());
+            let rounds = stats::added(rounds, direct);
+            Line { spread: None, ..line(&name, &rounds, nginx.as_deref()) }
         };
-        proxies.map(line).collect()
+        proxies.map(added).collect()
     }
 
     fn to_json(&self) -> Value {
@@ -76,12 +118,11 @@ impl Row {
     }
 }
 
-fn line(lane: &Lane, rounds: &[Sample], nginx: Option<Figures>) -> Line {
-    let figures = stats::medians(rounds);
+fn line(name: &str, rounds: &[Sample], nginx: Option<&[Sample]>) -> Line {
     Line {
-        name: lane.name().to_owned(),
-        figures,
-        ratio: nginx.map(|nginx| figures.ratio(&nginx)),
+        name: name.to_owned(),
+        figures: stats::medians(rounds),
+        ratio: nginx.map(|nginx| stats::ratios(rounds, nginx)),
         spread: Some(stats::spreads(rounds)),
     }
 }
@@ -154,7 +195,7 @@ fn titles() -> String {
 }
 
 /// All cells, each with a line for every lane.
-pub(crate) fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row]) -> String {
     let mut text = format!("{}\n", titles());
     for row in rows {
         push(&mut text, &format!("{}\n", row.cell.name));
@@ -165,34 +206,131 @@ pub(crate) fn table(rows: &[Row]) -> String {
     text
 }
 
-pub(crate) fn footprint(footprint: &Footprint) -> String {
+fn of_footprint(footprint: &Footprint) -> String {
     let mut text = String::new();
-    let Footprint { start_cold_ms, start_cached_ms, idle_kib, connected_session_kib, session_kib } =
-        footprint;
+    let Footprint { start_cold_ms, start_cached_ms, idle_built_in_kib, idle_kib } = footprint;
     let lines = [
-        ("exec to first answer, no cache", start_cold_ms, "ms"),
-        ("exec to first answer, catalog cached", start_cached_ms, "ms"),
-        ("idle memory (RSS)", &(idle_kib / 1024.0), "MiB"),
-        ("memory of an idle legacy session", session_kib, "KiB"),
-        ("the same with its own connection", connected_session_kib, "KiB"),
+        ("exec to first answer, no cache", *start_cold_ms, "ms"),
+        ("exec to first answer, catalog cached", *start_cached_ms, "ms"),
+        ("idle memory (RSS), built-in default", idle_built_in_kib / 1024.0, "MiB"),
+        ("idle memory, ten upstreams", idle_kib / 1024.0, "MiB"),
     ];
     for (name, value, unit) in lines {
-        let written = writeln!(text, "  {name:<38}{value:>8.1} {unit}");
-        debug_assert!(written.is_ok(), "a String takes all that is written to it");
+        push(&mut text, &format!("  {name:<38}{value:>8.1} {unit}\n"));
     }
     text
 }
 
-pub(crate) fn summary(about: &Value, rows: &[Row], footprint: Option<&Footprint>) -> Value {
-    let rows: Vec<Value> = rows.iter().map(Row::to_json).collect();
-    let footprint = footprint.map(|footprint| {
+fn of_held(held: &Held) -> String {
+    let mut text = format!("{} {}: {:.1} KiB each\n", held.count, held.what, held.each_kib());
+    push(&mut text, "                RSS KiB  descriptors  threads  sessions  connections\n");
+    let first = [("before", held.before), ("held", held.present), ("gone", held.gone)];
+    let again = held.again.iter().map(|&state| ("held again", state));
+    for (name, state) in first.into_iter().chain(again) {
+        let State { resident_kib, descriptors, threads, sessions, connections } = state;
+        push(
+            &mut text,
+            &format!(
+                "  {name:<11}{resident_kib:>10.0}{descriptors:>13}{threads:>9}{sessions:>10}{connections:>13}\n"
+            ),
+        );
+    }
+    text
+}
+
+fn of_growth(growth: &Growth) -> String {
+    let mut text = "CPU for each call as upstreams and tools grow, M>M, 16 sessions\n".to_owned();
+    for point in &growth.0 {
+        let (cpu, spread) =
+            (stats::medians(&point.samples).cpu, stats::spreads(&point.samples).cpu);
+        let (upstreams, tools, spread) = (point.upstreams, point.tools, percent(spread));
+        push(
+            &mut text,
+            &format!(
+                "  {upstreams:>4} upstreams {tools:>6} tools {cpu:>8.1} us  spread {spread}\n"
+            ),
+        );
+    }
+    text
+}
+
+/// Everything for people, the targets last.
+pub(crate) fn text(found: &Found) -> String {
+    let mut text = String::new();
+    if !found.rows.is_empty() {
+        push(&mut text, &format!("{}\n", table(&found.rows)));
+    }
+    if let Some(footprint) = &found.footprint {
+        push(&mut text, &format!("waypost at rest\n{}\n", of_footprint(footprint)));
+    }
+    for held in found.held() {
+        push(&mut text, &format!("{}\n", of_held(held)));
+    }
+    if let Some(growth) = &found.growth {
+        push(&mut text, &format!("{}\n", of_growth(growth)));
+    }
+    push(&mut text, &targets::markdown(found));
+    text
+}
+
+fn footprint_json(footprint: &Footprint) -> Value {
+    json!({
+        "start_cold_ms": footprint.start_cold_ms,
+        "start_cached_ms": footprint.start_cached_ms,
+        "idle_built_in_kib": footprint.idle_built_in_kib,
+        "idle_kib": footprint.idle_kib,
+    })
+}
+
+fn state_json(state: &State) -> Value {
+    json!({
+        "resident_kib": state.resident_kib,
+        "descriptors": state.descriptors,
+        "threads": state.threads,
+        "sessions": state.sessions,
+        "connections": state.connections,
+    })
+}
+
+fn held_json(held: &Held) -> Value {
+    json!({
+        "what": held.what,
+        "count": held.count,
+        "each_kib": held.each_kib(),
+        "before": state_json(&held.before),
+        "held": state_json(&held.present),
+        "gone": state_json(&held.gone),
+        "again": held.again.iter().map(state_json).collect::<Vec<_>>(),
+        "complaints": held.complaints(),
+    })
+}
+
+fn growth_json(growth: &Growth) -> Value {
+    let steps = |steps: Vec<Step>| -> Vec<Value> {
+        steps.iter().map(|step| json!({ "size": step.size, "ratio": step.ratio })).collect()
+    };
+    let point = |point: &Point| {
         json!({
-            "start_cold_ms": footprint.start_cold_ms,
-            "start_cached_ms": footprint.start_cached_ms,
-            "idle_kib": footprint.idle_kib,
-            "session_kib": footprint.session_kib,
-            "connected_session_kib": footprint.connected_session_kib,
+            "upstreams": point.upstreams,
+            "tools": point.tools,
+            "median": figures_json(&stats::medians(&point.samples)),
+            "rounds": point.samples.iter().map(sample_json).collect::<Vec<_>>(),
         })
-    });
-    json!({ "about": about, "cells": rows, "waypost": footprint })
+    };
+    json!({
+        "points": growth.0.iter().map(point).collect::<Vec<_>>(),
+        "over_upstreams": steps(growth.over_upstreams()),
+        "over_tools": steps(growth.over_tools()),
+    })
+}
+
+pub(crate) fn summary(about: &Value, found: &Found) -> Value {
+    json!({
+        "about": about,
+        "targets": targets::to_json(found),
+        "cells": found.rows.iter().map(Row::to_json).collect::<Vec<_>>(),
+        "waypost": found.footprint.as_ref().map(footprint_json),
+        "held": found.held().map(held_json).collect::<Vec<_>>(),
+        "growth": found.growth.as_ref().map(growth_json),
+    })
 }

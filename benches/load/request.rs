@@ -41,6 +41,8 @@ pub(crate) enum Ask {
     Initialize,
     Initialized,
     List,
+    /// A subscription to changes of the list of tools.
+    Listen,
     Call(String),
 }
 
@@ -50,6 +52,7 @@ impl Ask {
             Self::Initialize => "initialize",
             Self::Initialized => "notifications/initialized",
             Self::List => "tools/list",
+            Self::Listen => "subscriptions/listen",
             Self::Call(_) => "tools/call",
         }
     }
@@ -62,6 +65,7 @@ impl Ask {
                 Era::Legacy.version()
             ),
             Self::Initialized | Self::List => String::new(),
+            Self::Listen => r#""notifications":{"toolsListChanged":true}"#.to_owned(),
             Self::Call(tool) => format!(r#""name":"{tool}","arguments":{ARGUMENTS}"#),
         }
     }

@@ -8,16 +8,19 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::bystanders::{self, Bystanders};
-use crate::cells::{CELLS, Cell};
+use crate::cells::{CELLS, Cell, Part};
+use crate::content::UPSTREAMS;
 use crate::driver;
 use crate::footprint::{self, Footprint};
-use crate::gateway::{self, Gateway, Launch};
+use crate::gateway::{self, Fleet, Gateway, Launch, Site};
+use crate::growth;
+use crate::held;
 use crate::lane::{Lane, System};
 use crate::nginx::{self, Installed, Nginx};
 use crate::options::Options;
 use crate::pinning;
 use crate::protocol::Era;
-use crate::report::{self, Row};
+use crate::report::{self, Found, Row};
 use crate::scratch::Scratch;
 use crate::server::{Server, Speaks};
 
@@ -26,7 +29,7 @@ const PEER_START: Duration = Duration::from_secs(10);
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let scratch = Scratch::new()?;
     let prefix = pinning::proxy_prefix(options.pinned);
-    let peer = Peer::start(options.tools())?;
+    let peer = Peer::start()?;
     let installed = if options.waypost_only { None } else { nginx::installed() };
     let mut about = about(options, installed.as_ref());
     introduce(options, &about);
@@ -35,23 +38,35 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         Some(installed) => Some(Nginx::start(installed, &prefix, &scratch, peer.address).await?),
         None => None,
     };
-    let launch = launch(options, prefix, &scratch, peer.address)?;
-    let footprint = match &launch {
-        Some(launch) => Some(at_rest(launch).await?),
-        None => None,
+    let site = if options.without_waypost {
+        None
+    } else {
+        Some(Site { program: gateway::program()?, prefix, scratch: &scratch, peer: peer.address })
     };
-    let gateway = match &launch {
-        Some(launch) => Some(start(launch).await?),
-        None => None,
+    let mut found = Found::default();
+    if let Some(site) = &site {
+        at_rest(options, site, &mut found).await?;
+    }
+    let gateways = match &site {
+        Some(site) => gateways(options, site).await?,
+        None => Vec::new(),
     };
-    let lanes = lanes(options, &peer, nginx.as_ref(), gateway.as_ref());
+    let lanes = lanes(options, &peer, nginx.as_ref(), &gateways);
     let bystanders = Bystanders::watch(peer.server.process(), &lanes)?;
     let measured = measure(options, &lanes).await;
-    let rows = measured.map_err(|error| explain(&error, nginx.as_ref(), gateway.as_ref()))?;
-    let others = bystanders.cores()?;
+    found.rows = measured.map_err(|error| explain(&error, nginx.as_ref(), &gateways))?;
+    let others = if found.rows.is_empty() { 0.0 } else { bystanders.cores()? };
     about["cores_used_by_others"] = others.into();
-    show(&rows, footprint.as_ref(), others);
-    write_summary(options, &report::summary(&about, &rows, footprint.as_ref()))
+    drop(gateways);
+    if let Some(site) = site.as_ref().filter(|_| options.wants(Part::Growth)) {
+        println!("growth");
+        let grown = growth::measure(site, options.rounds, options.amount()).await;
+        found.growth = Some(grown.map_err(|error| format!("growth: {error}"))?);
+    }
+    show(&found, others);
+    write_summary(options, &report::summary(&about, &found))?;
+    let complaints = found.complaints();
+    if complaints.is_empty() { Ok(()) } else { Err(complaints.join("; ").into()) }
 }
 
 /// The upstream's process and where it listens.
@@ -62,10 +77,8 @@ struct Peer {
 
 impl Peer {
     /// This program again, with the argument that makes it the peer.
-    fn start(tools: usize) -> Result<Self> {
-        let tools = tools.to_string();
-        let command =
-            vec![env::current_exe()?.into(), "--peer".into(), "--tools".into(), tools.into()];
+    fn start() -> Result<Self> {
+        let command = vec![env::current_exe()?.into(), "--peer".into()];
         let server = Server::start("peer", &[], command, &[], Speaks::Stdout)?;
         let port: u16 = server.wait(PEER_START, |line| line.parse().ok())?;
         Ok(Self { server, address: (Ipv4Addr::LOCALHOST, port).into() })
@@ -75,8 +88,10 @@ impl Peer {
         Lane {
             system: System::Direct,
             era: Era::Legacy,
+            pair: None,
             address: self.address,
             processes: Vec::new(),
+            upstreams: UPSTREAMS,
             tools,
         }
     }
@@ -88,7 +103,6 @@ fn about(options: &Options, nginx: Option<&Installed>) -> Value {
         "calls": options.amount().calls,
         "rounds": options.rounds,
         "tools_per_upstream": options.tools(),
-        "upstream_era": format!("{:?}", options.upstream_era).to_lowercase(),
         "nginx": nginx.map(|nginx| nginx.version.as_str()),
     })
 }
@@ -103,28 +117,49 @@ fn introduce(options: &Options, about: &Value) {
     println!();
 }
 
-fn launch(
-    options: &Options,
-    prefix: Vec<&'static str>,
-    scratch: &Scratch,
-    peer: SocketAddr,
-) -> Result<Option<Launch>> {
-    if options.without_waypost {
-        return Ok(None);
+fn fleet(options: &Options, era: Option<Era>) -> Fleet {
+    let name = era.map_or_else(|| "auto".to_owned(), |era| format!("{era:?}").to_lowercase());
+    Fleet { name, upstreams: UPSTREAMS, tools: options.tools(), era, builtins: true }
+}
+
+/// What is measured of waypost on its own.
+async fn at_rest(options: &Options, site: &Site<'_>, found: &mut Found) -> Result<()> {
+    let at_rest = |what, error| format!("waypost, {what}: {error}");
+    let launch = Launch::new(site, fleet(options, None))?;
+    if options.wants(Part::Start) {
+        println!("start and idle memory");
+        let footprint: Result<Footprint> =
+            footprint::measure(&launch, &Launch::built_in(site)?).await;
+        found.footprint = Some(footprint.map_err(|error| at_rest("start", error))?);
     }
-    let launch = Launch::new(gateway::program()?, prefix, scratch, peer, options.upstream_era)?;
-    Ok(Some(launch.with_tools(options.tools())))
+    if options.wants(Part::Streams) {
+        println!("listen streams");
+        let streams = held::streams(&launch).await;
+        found.streams = Some(streams.map_err(|error| at_rest("streams", error))?);
+    }
+    if options.wants(Part::Sessions) {
+        println!("idle sessions");
+        let sessions = held::sessions(&launch).await;
+        found.sessions = Some(sessions.map_err(|error| at_rest("sessions", error))?);
+    }
+    Ok(())
 }
 
-async fn at_rest(launch: &Launch) -> Result<Footprint> {
-    footprint::measure(launch).await.map_err(|error| format!("waypost at rest: {error}").into())
-}
-
-async fn start(launch: &Launch) -> Result<Gateway> {
-    let gateway = launch.start()?;
-    gateway.wait_for_tools().await?;
-    println!("waypost is process {}", gateway.process());
-    Ok(gateway)
+/// One for each era of upstreams that is measured.
+async fn gateways(options: &Options, site: &Site<'_>) -> Result<Vec<(Era, Gateway)>> {
+    let mut gateways = Vec::new();
+    if !CELLS.iter().any(|cell| options.wants(cell.part)) {
+        return Ok(gateways);
+    }
+    for era in [Era::Legacy, Era::Modern] {
+        if options.pairs().iter().any(|pair| pair.upstream() == era) {
+            let gateway = Launch::new(site, fleet(options, Some(era)))?.start()?;
+            gateway.wait_for_tools().await?;
+            println!("waypost on {era:?} upstreams is process {}", gateway.process());
+            gateways.push((era, gateway));
+        }
+    }
+    Ok(gateways)
 }
 
 /// In the order in which each round measures them.
@@ -132,7 +167,7 @@ fn lanes(
     options: &Options,
     peer: &Peer,
     nginx: Option<&Nginx>,
-    gateway: Option<&Gateway>,
+    gateways: &[(Era, Gateway)],
 ) -> Vec<Lane> {
     let tools = options.tools();
     let mut lanes = Vec::new();
@@ -140,8 +175,9 @@ fn lanes(
         lanes.push(peer.lane(tools));
     }
     lanes.extend(nginx.map(|nginx| nginx.lane(tools)));
-    if let Some(gateway) = gateway {
-        lanes.extend(options.eras().into_iter().map(|era| gateway.lane(era)));
+    for &pair in options.pairs() {
+        let of_era = gateways.iter().filter(|(era, _)| *era == pair.upstream());
+        lanes.extend(of_era.map(|(_, gateway)| gateway.lane(pair.client(), Some(pair))));
     }
     lanes
 }
@@ -150,11 +186,14 @@ fn lanes(
 /// of a few cells, which the medians leave out.
 async fn measure(options: &Options, lanes: &[Lane]) -> Result<Vec<Row>> {
     let empty = |cell: &Cell| {
-        let lanes = lanes.iter().map(|lane| (lane.clone(), Vec::new()));
-        Row { cell: *cell, lanes: lanes.collect() }
+        let taken = lanes.iter().filter(|lane| cell.takes(lane, options.chose_pairs()));
+        Row { cell: *cell, lanes: taken.map(|lane| (lane.clone(), Vec::new())).collect() }
     };
-    let wanted = CELLS.iter().filter(|cell| options.wants(cell.group));
+    let wanted = CELLS.iter().filter(|cell| options.wants(cell.part));
     let mut rows: Vec<Row> = wanted.map(empty).collect();
+    if rows.is_empty() {
+        return Ok(rows);
+    }
     for round in 1..=options.rounds {
         println!("round {round} of {}", options.rounds);
         for row in &mut rows {
@@ -170,25 +209,23 @@ async fn measure(options: &Options, lanes: &[Lane]) -> Result<Vec<Row>> {
 }
 
 /// The error with what the proxies said, which often tells why.
-fn explain(error: &crate::Error, nginx: Option<&Nginx>, gateway: Option<&Gateway>) -> crate::Error {
+fn explain(
+    error: &crate::Error,
+    nginx: Option<&Nginx>,
+    gateways: &[(Era, Gateway)],
+) -> crate::Error {
     // What a proxy writes last may still be on its way.
     thread::sleep(Duration::from_millis(50));
     let nginx = nginx.map(Nginx::said).unwrap_or_default();
-    let gateway = gateway.map(Gateway::said).unwrap_or_default();
-    format!("{error}\nnginx said:\n  {nginx}\nwaypost said:\n  {gateway}").into()
+    let said: Vec<String> = gateways.iter().map(|(_, gateway)| gateway.said()).collect();
+    format!("{error}\nnginx said:\n  {nginx}\nwaypost said:\n  {}", said.join("\n  ")).into()
 }
 
-fn show(rows: &[Row], footprint: Option<&Footprint>, others: f64) {
-    let calls: usize = rows
-        .iter()
-        .flat_map(|row| &row.lanes)
-        .flat_map(|(_, samples)| samples)
-        .map(|sample| sample.calls)
-        .sum();
-    println!("\n{}", report::table(rows));
-    if let Some(footprint) = footprint {
-        println!("waypost at rest\n{}", report::footprint(footprint));
-    }
+fn show(found: &Found, others: f64) {
+    let samples = found.rows.iter().flat_map(|row| &row.lanes).flat_map(|(_, samples)| samples);
+    let grown = found.growth.iter().flat_map(|growth| &growth.0).flat_map(|point| &point.samples);
+    let calls: usize = samples.chain(grown).map(|sample| sample.calls).sum();
+    println!("\n{}", report::text(found));
     println!("{calls} replies measured, every one the expected bytes");
     if others > bystanders::TOLERABLE {
         println!(

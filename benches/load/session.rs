@@ -12,6 +12,8 @@ const SHOWN: usize = 300;
 
 pub(crate) struct Session {
     wire: Wire,
+    /// What the server calls it, if it does.
+    id: Option<String>,
     ids: Ids,
     requests: Vec<Request>,
     /// The request being sent; kept, so that no call but the first allocates.
@@ -31,23 +33,40 @@ impl Session {
         number: usize,
         steps: &[Step],
     ) -> Result<Self> {
-        let mut session =
-            Self { wire, ids: Ids::new(number), requests: Vec::new(), outgoing: Vec::new() };
+        let mut session = Self::bare(wire, number, None);
         let path = steps.first().map_or("/mcp", |step| step.path.as_str());
-        let id = match lane.era {
-            Era::Legacy => session.greet(lane, path).await?,
-            Era::Modern => None,
-        };
-        let id_length = session.ids.advance().len();
-        let request = |step: &Step| {
-            Request::new(sender(lane, &step.path, id.as_deref()), &step.ask, id_length)
-        };
-        session.requests = steps.iter().map(request).collect();
-        Ok(session)
+        if lane.era == Era::Legacy {
+            session.id = session.greet(lane, path).await?;
+        }
+        Ok(session.prepared(lane, steps))
     }
 
-    pub(crate) fn into_wire(self) -> Wire {
-        self.wire
+    /// One that is known to the server already, on another connection.
+    pub(crate) fn resume(
+        wire: Wire,
+        lane: &Lane,
+        number: usize,
+        steps: &[Step],
+        id: Option<String>,
+    ) -> Self {
+        Self::bare(wire, number, id).prepared(lane, steps)
+    }
+
+    const fn bare(wire: Wire, number: usize, id: Option<String>) -> Self {
+        Self { wire, id, ids: Ids::new(number), requests: Vec::new(), outgoing: Vec::new() }
+    }
+
+    fn prepared(mut self, lane: &Lane, steps: &[Step]) -> Self {
+        let length = self.ids.advance().len();
+        let id = self.id.as_deref();
+        let request = |step: &Step| Request::new(sender(lane, &step.path, id), &step.ask, length);
+        self.requests = steps.iter().map(request).collect();
+        self
+    }
+
+    /// Its connection and what the server calls it.
+    pub(crate) fn into_parts(self) -> (Wire, Option<String>) {
+        (self.wire, self.id)
     }
 
     /// `initialize` and `notifications/initialized`; gives the session's id.
@@ -93,7 +112,7 @@ impl Session {
 
     /// Sends a prepared request and gives its id and the body of its reply.
     async fn send(&mut self, index: usize) -> Result<(&str, &[u8])> {
-        let Self { wire, ids, requests, outgoing } = self;
+        let Self { wire, ids, requests, outgoing, .. } = self;
         let request = requests.get(index).ok_or("no such request")?;
         let id = ids.advance();
         request.write(id, outgoing);
@@ -106,7 +125,7 @@ impl Session {
     }
 }
 
-fn sender<'a>(lane: &Lane, path: &'a str, session: Option<&'a str>) -> Sender<'a> {
+pub(crate) fn sender<'a>(lane: &Lane, path: &'a str, session: Option<&'a str>) -> Sender<'a> {
     Sender { address: lane.address, path, era: lane.era, session }
 }
 

@@ -89,6 +89,25 @@ pub(crate) fn medians(rounds: &[Sample]) -> Figures {
     over_rounds(rounds, median)
 }
 
+/// Each figure over that of the base in the same round, when the machine did the same beside it;
+/// of these ratios the middle.
+pub(crate) fn ratios(rounds: &[Sample], base: &[Sample]) -> Figures {
+    let ratio = |(own, base): (&Sample, &Sample)| Sample {
+        figures: own.figures.ratio(&base.figures),
+        ..*own
+    };
+    medians(&rounds.iter().zip(base).map(ratio).collect::<Vec<_>>())
+}
+
+/// What each round has more than the same round of the base: times only.
+pub(crate) fn added(rounds: &[Sample], base: &[Sample]) -> Vec<Sample> {
+    let added = |(own, base): (&Sample, &Sample)| {
+        let over = own.figures.zip(&base.figures, |own, base| own - base);
+        Sample { figures: Figures { rate: f64::NAN, cpu: f64::NAN, ..over }, ..*own }
+    };
+    rounds.iter().zip(base).map(added).collect()
+}
+
 /// How far apart the rounds are, as a part of the median.
 pub(crate) fn spreads(rounds: &[Sample]) -> Figures {
     over_rounds(rounds, |values| {

@@ -12,6 +12,7 @@ use crate::Result;
 const REPLY_MAX: usize = 64 << 20;
 
 const HEAD_END: &[u8] = b"\r\n\r\n";
+const EVENT_END: &[u8] = b"\n\n";
 const LINE_END: &[u8] = b"\r\n";
 
 pub(crate) struct Wire {
@@ -37,6 +38,7 @@ struct Head {
     length: usize,
     chunked: bool,
     json: bool,
+    events: bool,
     session: Option<String>,
 }
 
@@ -68,6 +70,26 @@ impl Wire {
             self.buffer.get(start..end).unwrap_or_default()
         };
         Ok(Reply { status: head.status, json: head.json, session: head.session, body })
+    }
+
+    /// Sends a request that is answered by a stream of events, and gives all bytes up to the end of
+    /// the first event.
+    pub(crate) async fn listen(&mut self, request: &[u8]) -> Result<&[u8]> {
+        self.stream.write_all(request).await?;
+        self.filled = 0;
+        let start = self.find(HEAD_END, 0).await? + HEAD_END.len();
+        let head = parse_head(self.buffer.get(..start).unwrap_or_default())?;
+        if head.status != 200 || !head.events {
+            let said = String::from_utf8_lossy(self.buffer.get(..self.filled).unwrap_or_default());
+            return Err(format!("not a stream of events: {said}").into());
+        }
+        let end = self.find(EVENT_END, start).await? + EVENT_END.len();
+        Ok(self.buffer.get(start..end).unwrap_or_default())
+    }
+
+    /// The connection alone, without the memory that replies need.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// Where `wanted` begins at or after `from`, reading on until it is there.
@@ -139,6 +161,7 @@ fn parse_head(head: &[u8]) -> Result<Head> {
             parsed.chunked = value.eq_ignore_ascii_case("chunked");
         } else if name.eq_ignore_ascii_case("content-type") {
             parsed.json = value.starts_with("application/json");
+            parsed.events = value.starts_with("text/event-stream");
         } else if name.eq_ignore_ascii_case("mcp-session-id") {
             parsed.session = Some(value.to_owned());
         }
