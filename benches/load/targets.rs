@@ -192,19 +192,19 @@ fn left(found: &Found) -> Option<Target> {
         (format!("{} {}", held.count, held.what), f64::from(left))
     });
     let found: Vec<_> = named.collect();
-    let what = "kinds of things left after they went (descriptors, connections, sessions)";
+    let what = "what they left behind, of descriptors, connections, sessions";
     (!found.is_empty()).then_some(Target { what, found, unit: Unit::Count, bound: most(0.0, 0.0) })
 }
 
 fn growth(growth: &Growth) -> Vec<Option<Target>> {
-    let line = |what, steps: Vec<Step>, of: &str| {
-        let named = steps.into_iter().map(|step| (format!("{} {of}", step.size), step.ratio));
+    let line = |what, steps: Vec<Step>| {
+        let named = steps.into_iter().map(|step| (format!("{}:", step.size), step.ratio));
         let found = named.collect();
         Some(Target { what, found, unit: Unit::Smallest, bound: Bound::Flat(0.10) })
     };
     vec![
-        line("CPU per call as upstreams grow", growth.over_upstreams(), "upstreams"),
-        line("CPU per call as the catalog grows", growth.over_tools(), "tools"),
+        line("CPU per call as upstreams grow", growth.over_upstreams()),
+        line("CPU per call as the catalog grows", growth.over_tools()),
     ]
 }
 
