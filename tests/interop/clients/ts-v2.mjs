@@ -5,23 +5,55 @@ import { drive, target } from './drive.mjs';
 
 const to = target();
 const options = { timeout: to.plan.timeout_seconds * 1000 };
+// Keeps the SDK's cache out of the way.
+const fresh = { ...options, cacheMode: 'refresh' };
 const client = new Client({ name: 'interop-ts-v2', version: '1.0.0' }, { versionNegotiation: { mode: to.mode } });
 const transport =
     to.transport === 'http'
         ? new StreamableHTTPClientTransport(new URL(to.url))
         : new StdioClientTransport({ command: to.command, args: to.args });
 
-await drive('ts-v2', to, client, {
+const isLegacy = () => client.getProtocolEra() === 'legacy';
+
+await drive('ts-v2', to, client, transport, {
     async connect() {
         await client.connect(transport, options);
         return client.getNegotiatedProtocolVersion();
     },
-    // Without a cursor the SDK walks every page; `refresh` keeps its cache out of the way.
-    listTools: async () => (await client.listTools(undefined, { ...options, cacheMode: 'refresh' })).tools,
-    callTool: (name, args) => client.callTool({ name, arguments: args }, options),
+    // Without a cursor the SDK walks every page.
+    list: {
+        tools: async () => (await client.listTools(undefined, fresh)).tools,
+        prompts: async () => (await client.listPrompts(undefined, fresh)).prompts,
+        resources: async () => (await client.listResources(undefined, fresh)).resources,
+        templates: async () => (await client.listResourceTemplates(undefined, fresh)).resourceTemplates
+    },
+    call: (name, args, onprogress) =>
+        client.callTool({ name, arguments: args }, onprogress ? { ...options, onprogress } : options),
+    read: uri => client.readResource({ uri }, fresh),
+    prompt: (name, args) => client.getPrompt({ name, arguments: args }, options),
+    complete: params => client.complete(params, options),
+    onNotice(handler) {
+        const updated = ({ params }) => handler('updated', params.uri);
+        for (const kind of ['tools', 'prompts', 'resources']) {
+            client.setNotificationHandler(`notifications/${kind}/list_changed`, () => handler(kind));
+        }
+        client.setNotificationHandler('notifications/resources/updated', updated);
+    },
+    async watch(kinds, uri) {
+        if (isLegacy()) {
+            // Changes of lists come unasked.
+            if (!uri) return undefined;
+            await client.subscribeResource({ uri }, options);
+            return () => client.unsubscribeResource({ uri }, options);
+        }
+        const filter = Object.fromEntries(kinds.map(kind => [`${kind}ListChanged`, true]));
+        if (uri) filter.resourceSubscriptions = [uri];
+        const subscription = await client.listen(filter, options);
+        return () => subscription.close();
+    },
     async close() {
         // Only a legacy connection has a session to end.
-        if (client.getProtocolEra() === 'legacy') await transport.terminateSession?.();
+        if (isLegacy()) await transport.terminateSession?.();
         await client.close();
     }
 });
