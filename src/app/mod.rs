@@ -100,6 +100,7 @@ impl App {
             builtins: Builtins::new(&spec.builtins),
             memory: Memory::new(files),
             spawn: nursery.clone().beside(),
+            keepers: keepers.stop_token().clone(),
             tasks: director.clone(),
         };
         let mut writer = Director::new(parts, &meters);

@@ -36,7 +36,7 @@ pub struct LimitSpec {
     pub streams_max: usize,
     /// Most calls in flight at once.
     pub inflight_max: usize,
-    /// Time for the request head.
+    /// Time for the next request head, and so for how long a connection may rest between two.
     pub header_timeout: Duration,
     /// Time for the whole request body.
     pub body_timeout: Duration,
@@ -51,7 +51,7 @@ impl Default for LimitSpec {
             session_idle_max: Duration::from_mins(30),
             streams_max: 10_000,
             inflight_max: 4_096,
-            header_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_mins(1),
         }
     }

@@ -62,6 +62,8 @@ pub struct Parts {
     pub memory: Memory,
     /// Starts replicas for clients of some abilities.
     pub spawn: Spawn,
+    /// Ends them when the gateway stops, with all other replicas.
+    pub keepers: CancellationToken,
     /// Where the catalog is written to disk.
     pub tasks: Tasks,
 }
@@ -85,6 +87,7 @@ pub struct Director {
     listed: Vec<Vec<Listed>>,
     able: HashMap<Abilities, Able>,
     spawn: Spawn,
+    keepers: CancellationToken,
     builtins: Arc<Builtins>,
     builtin_part: Part,
     meters: Meters,
@@ -98,7 +101,7 @@ pub struct Director {
 impl Director {
     /// A director over pools whose keepers are about to start.
     pub fn new(parts: Parts, meters: &Meters) -> Self {
-        let Parts { naming, pools, builtins, memory, spawn, tasks } = parts;
+        let Parts { naming, pools, builtins, memory, spawn, keepers, tasks } = parts;
         let recalled = pools.iter().map(|(spec, _)| memory.recall(spec)).collect();
         let tools = builtins.iter().map(|tool| tool.definition().clone()).collect();
         let listed = pools
@@ -122,6 +125,7 @@ impl Director {
             listed,
             able: HashMap::new(),
             spawn,
+            keepers,
             builtins: Arc::new(builtins),
             builtin_part: Part { era: Era::Modern, tools, ..Part::default() },
             meters: meters.clone(),
@@ -325,7 +329,7 @@ impl Director {
                     seats.iter_mut().skip(place.replica).take(1).for_each(|seat| *seat = None);
                 }
                 (Era::Legacy, None) => {
-                    let stop = self.tasks.stop_token().child_token();
+                    let stop = self.keepers.child_token();
                     let beside = Place { abilities: *abilities, ..place };
                     let replica = (self.spawn)(beside, base, stop.clone());
                     seats
