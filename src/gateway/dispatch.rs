@@ -483,7 +483,8 @@ fn settle(inner: &Inner, place: usize, upstream: &Upstream, done: &Done, call: C
             if input && call.caller.era == Era::Legacy {
                 return own(&needs_input(upstream, None));
             }
-            inner.links.note(&done.message, place);
+            let result = parts.span.map(|span| span.of(&done.message)).unwrap_or_default();
+            inner.links.note(result, place);
             let status = if parts.is_error { Status::Error } else { Status::Success };
             End::new(pass(200), status)
         }
