@@ -237,6 +237,16 @@ impl Open {
         }
     }
 
+    /// The next message of an answer in either form: a stream has some, a document is the last.
+    #[track_caller]
+    pub(crate) fn next(&mut self) -> Option<Value> {
+        if self.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream")) {
+            return self.message();
+        }
+        let (_, headers) = self.head().clone();
+        serde_json::from_str(&read_body(&mut self.reader, &headers)).ok()
+    }
+
     /// The next message on the stream; `None` at its end.
     #[track_caller]
     pub(crate) fn message(&mut self) -> Option<Value> {
@@ -286,6 +296,11 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> (u16, Headers) {
 
 fn read_reply(reader: &mut BufReader<TcpStream>) -> Reply {
     let (status, headers) = read_head(reader);
+    let body = read_body(reader, &headers);
+    Reply { status, headers, body }
+}
+
+fn read_body(reader: &mut BufReader<TcpStream>, headers: &Headers) -> String {
     let mut body = Vec::new();
     let find = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, v)| v.clone());
     if find("transfer-encoding").is_some_and(|kind| kind.contains("chunked")) {
@@ -297,7 +312,7 @@ fn read_reply(reader: &mut BufReader<TcpStream>) -> Reply {
         let read = reader.read_exact(&mut body);
         assert!(read.is_ok(), "the body broke off: {read:?}");
     }
-    Reply { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+    String::from_utf8_lossy(&body).into_owned()
 }
 
 fn read_chunk(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {

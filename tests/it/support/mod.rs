@@ -9,6 +9,7 @@
 pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod fake;
+pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod procfs;
 pub(crate) mod toml;

@@ -149,6 +149,43 @@ impl Drop for Demo {
     }
 }
 
+/// The dual-era server of `examples/conformance_fixture`, which is built with the tests.
+pub(crate) fn fixture() -> PathBuf {
+    let path = Path::new(WAYPOST).with_file_name("examples").join("conformance_fixture");
+    assert!(path.exists(), "cargo build --example conformance_fixture makes {}", path.display());
+    path
+}
+
+/// A running fixture behind a URL.
+pub(crate) struct Fixture {
+    child: Child,
+    /// Its MCP endpoint.
+    pub(crate) url: String,
+}
+
+impl Fixture {
+    /// One that speaks one era.
+    pub(crate) fn start(era: &str) -> Self {
+        let mut child = Command::new(fixture())
+            .args(["--port", "0", "--era", era])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = gather(child.stderr.take().unwrap());
+        let url = eventually("the fixture", || find_url(&stderr.lock(), " ready on "));
+        Self { child, url }
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
 /// The entries of a record file.
 pub(crate) fn received(record: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(record).unwrap_or_default();
