@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::peer::{Heard, Peer};
+use crate::support::hearer::{Heard, Hearer};
 use crate::support::process::{Fixture, fixture};
 use crate::support::toml::{command, upstream, url};
 use crate::support::upstream::{Fake as Watched, Got, Upstream, config};
@@ -20,7 +20,7 @@ const CAPABILITIES: &str = r#"{"elicitation":{"form":{}},"sampling":{},"roots":{
 /// that it does not list, and `w`, which is there for a modern URL only, sees connections close.
 pub(super) struct Cell {
     /// The client, which can be asked everything.
-    pub(super) client: Peer,
+    pub(super) client: Hearer,
     /// How the client comes.
     pub(super) client_side: Side,
     /// How the upstreams are reached.
@@ -48,7 +48,7 @@ impl Cell {
         tables.push_str(&demo.replica("d"));
         tables.push_str(&table("l", "", &linker.replica()));
         tables.extend(watched.as_ref().map(|watched| watched.replica("w")));
-        let client_ = Peer::start(client.0, client.1, &config(&tables), CAPABILITIES);
+        let client_ = Hearer::start(client.0, client.1, &config(&tables), CAPABILITIES);
         let mut cell = Self {
             client: client_,
             client_side: client,
@@ -68,10 +68,10 @@ impl Cell {
     }
 
     /// A client of the same kind at a gateway that offers the fixture's names as they are.
-    pub(super) fn transparent(&self) -> Peer {
+    pub(super) fn transparent(&self) -> Hearer {
         let replica = replica(self.fixture.as_ref(), word(self.upstream_side.0));
         let tables = config(&table("u", "prefix = \"\"", &replica));
-        Peer::start(self.client_side.0, self.client_side.1, &tables, CAPABILITIES)
+        Hearer::start(self.client_side.0, self.client_side.1, &tables, CAPABILITIES)
     }
 
     /// The result of a request, which has just the members that the client's era knows.

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::support::Era;
-use crate::support::peer::call_of;
+use crate::support::hearer::call_of;
 
 use super::Cell;
 

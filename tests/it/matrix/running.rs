@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::peer::call_of;
+use crate::support::hearer::call_of;
 use crate::support::{Era, PATIENCE, eventually};
 
 use super::Cell;

@@ -154,9 +154,15 @@ impl Http {
 
 /// A legacy `initialize` that declares nothing.
 pub(crate) fn initialize(version: &str) -> String {
+    initialize_able(version, "{}")
+}
+
+/// A legacy `initialize` that declares these capabilities, raw JSON.
+pub(crate) fn initialize_able(version: &str, capabilities: &str) -> String {
+    let capabilities: Value = serde_json::from_str(capabilities).unwrap();
     json!({
         "jsonrpc": "2.0", "id": 0, "method": "initialize",
-        "params": {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
+        "params": {"protocolVersion": version, "capabilities": capabilities, "clientInfo": {"name": "raw", "version": "1"}},
     })
     .to_string()
 }
@@ -245,6 +251,18 @@ impl Open {
         }
         let (_, headers) = self.head().clone();
         serde_json::from_str(&read_body(&mut self.reader, &headers)).ok()
+    }
+
+    /// All messages that still come: those of the stream, or the one document.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> Vec<Value> {
+        if self.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream")) {
+            return std::iter::from_fn(|| self.message()).collect();
+        }
+        let length = self.header("content-length").and_then(|text| text.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        self.reader.read_exact(&mut body).unwrap();
+        serde_json::from_slice(&body).into_iter().collect()
     }
 
     /// The next message on the stream; `None` at its end.
@@ -399,7 +417,12 @@ impl StdioClient {
 
     /// A legacy handshake.
     pub(crate) fn handshake(&mut self, version: &str) -> Value {
-        let answer = self.ask(&initialize(version));
+        self.handshake_able(version, "{}")
+    }
+
+    /// A legacy handshake that declares these capabilities, raw JSON.
+    pub(crate) fn handshake_able(&mut self, version: &str, capabilities: &str) -> Value {
+        let answer = self.ask(&initialize_able(version, capabilities));
         self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         answer
     }

@@ -9,9 +9,11 @@
 pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod fake;
+pub(crate) mod hearer;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod procfs;
+pub(crate) mod session;
 pub(crate) mod toml;
 pub(crate) mod upstream;
 
@@ -22,7 +24,10 @@ use waypost::base::clock;
 pub(crate) use caller::{Caller, Era, Over};
 pub(crate) use client::{Http, Reply, StdioClient};
 pub(crate) use fake::Fake;
+pub(crate) use hearer::Hearer;
+pub(crate) use peer::Peer;
 pub(crate) use process::{Demo, Gateway};
+pub(crate) use session::Session;
 
 /// Longest wait of a test for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

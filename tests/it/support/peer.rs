@@ -1,324 +1,517 @@
-//! One client of either era over either transport that hears everything it is told: notes on the
-//! way of a call, questions in the middle of it, and news that belong to no call.
+//! An upstream in the hands of a test, behind a URL or as a child: it says what a script makes it
+//! say, before the answer too, asks its clients, and keeps all that reached it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::client::Open;
-use super::{Era, Gateway, Http, Over, StdioClient};
+use super::toml::{command, upstream, url};
+use super::upstream::config;
+use super::{Era, Gateway, Over, eventually, replicas_up};
 
-/// The members of `_meta` by which news names its subscription.
-const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+/// What a script answers: `{"result": …}` or `{"error": …}`, with the HTTP `status` beside it where
+/// that is not 200; `null` never answers.
+type Script = dyn Fn(&mut Turn<'_>) -> Value + Send + Sync;
 
-/// A client with a gateway of its own.
-pub(crate) struct Peer {
-    /// The era it speaks.
-    pub(crate) era: Era,
-    /// What it was greeted with: the result of `initialize` or `server/discover`.
-    pub(crate) greeting: Value,
-    /// The text of what it declares.
-    capabilities: &'static str,
-    via: Via,
-    /// The last id that it used.
-    last: u64,
-    /// News that came while it listened for something else.
-    news: VecDeque<Value>,
-    /// Where news comes on, if not on the pipe.
-    standing: Option<Open>,
-    /// The id of its subscription.
-    subscription: Option<u64>,
-}
-
-enum Via {
-    Pipe(StdioClient),
-    Http { gateway: Gateway, session: Option<String> },
-}
-
-/// A request that was sent.
-pub(crate) struct Begun {
-    id: u64,
-    open: Option<Open>,
-}
-
-/// What came back on a request.
-#[derive(Debug, Default)]
+/// One message that reached it.
+#[derive(Clone, Debug)]
 pub(crate) struct Heard {
-    /// Notifications on its way, in order.
-    pub(crate) notes: Vec<Value>,
-    /// Questions on its way, in order.
-    pub(crate) questions: Vec<Value>,
-    /// The whole answer.
-    pub(crate) answer: Value,
+    /// The session or the process, counted from 0 in the order of their beginnings.
+    pub(crate) session: usize,
+    /// `name: value`, names in lower case; none on a pipe.
+    pub(crate) headers: Vec<String>,
+    /// The message.
+    pub(crate) message: Value,
 }
 
 impl Heard {
-    /// The result; there is no error.
-    #[track_caller]
-    pub(crate) fn result(&self) -> &Value {
-        assert!(self.answer["result"].is_object(), "{self:?}");
-        &self.answer["result"]
+    /// The value of a header, if it is there once.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let values = self.headers.iter().filter_map(|line| line.split_once(": "));
+        let mut values = values.filter(|(known, _)| *known == name).map(|(_, value)| value);
+        values.next().filter(|_| values.next().is_none())
     }
+}
 
-    /// The error; there is no result.
-    #[track_caller]
-    pub(crate) fn error(&self) -> &Value {
-        assert!(self.answer["error"].is_object(), "{self:?}");
-        &self.answer["error"]
-    }
+/// The upstream. It listens as long as this lives; a child reaches it over a socket.
+pub(crate) struct Peer {
+    over: Over,
+    port: u16,
+    shared: Arc<Shared>,
+}
 
-    /// The notifications of a method.
-    pub(crate) fn notes_of(&self, method: &str) -> Vec<&Value> {
-        self.notes.iter().filter(|note| note["method"] == method).collect()
-    }
+struct Shared {
+    era: Era,
+    over: Over,
+    capabilities: Value,
+    script: Box<Script>,
+    heard: Mutex<Vec<Heard>>,
+    /// What the clients of each session declared; null before a handshake.
+    sessions: Mutex<Vec<Value>>,
+    /// Where each session hears what belongs to no call.
+    standing: Mutex<BTreeMap<usize, Arc<Mutex<TcpStream>>>>,
+    /// Words that scripts wait for.
+    said: Mutex<BTreeSet<String>>,
+    /// Calls whose connection was closed before they were answered.
+    left: Mutex<usize>,
 }
 
 impl Peer {
-    /// Starts a gateway with this configuration and greets it in the way of the era.
-    pub(crate) fn start(era: Era, over: Over, config: &str, capabilities: &'static str) -> Self {
-        let via = match over {
-            Over::Stdio => Via::Pipe(StdioClient::start(config)),
-            Over::Http => Via::Http { gateway: Gateway::start(config), session: None },
-        };
-        let mut peer = Self {
+    /// Starts one that offers tools.
+    pub(crate) fn start(
+        era: Era,
+        over: Over,
+        script: impl Fn(&mut Turn<'_>) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        Self::offering(era, over, json!({"tools": {}}), script)
+    }
+
+    /// Starts one with these capabilities.
+    pub(crate) fn offering(
+        era: Era,
+        over: Over,
+        capabilities: Value,
+        script: impl Fn(&mut Turn<'_>) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
             era,
-            greeting: Value::Null,
+            over,
             capabilities,
-            via,
-            last: 0,
-            news: VecDeque::new(),
-            standing: None,
-            subscription: None,
-        };
-        peer.greeting = match era {
-            Era::Legacy => peer.initialize(),
-            Era::Modern => peer.ask("server/discover", "").result().clone(),
-        };
-        peer
-    }
-
-    fn initialize(&mut self) -> Value {
-        let hello = format!(
-            r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{{"name":"peer","version":"1"}}}}}}"#,
-            self.capabilities
-        );
-        let answer = match &mut self.via {
-            Via::Pipe(pipe) => pipe.ask(&hello),
-            Via::Http { gateway, session } => {
-                let reply = Http::post(&gateway.url(), &[], &hello);
-                *session = reply.header("mcp-session-id").map(str::to_owned);
-                reply.answer()
-            }
-        };
-        self.tell(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-        answer["result"].clone()
-    }
-
-    // === requests ===
-
-    /// Sends a request. `params` and `meta` are the texts of their members; in `params` those beside
-    /// `_meta`.
-    pub(crate) fn begin(&mut self, method: &str, params: &str, meta: &str) -> Begun {
-        self.last += 1;
-        let id = self.last;
-        let meta = self.meta(meta);
-        let comma = if params.is_empty() || meta.is_empty() { "" } else { "," };
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{comma}{meta}}}}}"#
-        );
-        let open = match &mut self.via {
-            Via::Pipe(pipe) => {
-                pipe.send(&body);
-                None
-            }
-            Via::Http { gateway, session } => {
-                let name = name(method, params);
-                let headers = match (session.as_deref(), name.as_deref()) {
-                    (Some(session), _) => vec![("Mcp-Session-Id", session)],
-                    (None, name) => [
-                        vec![("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", method)],
-                        name.map(|name| ("Mcp-Name", name)).into_iter().collect(),
-                    ]
-                    .concat(),
-                };
-                Some(Http::open(&gateway.url(), &headers, &body))
-            }
-        };
-        Begun { id, open }
-    }
-
-    fn meta(&self, more: &str) -> String {
-        match (self.era, more) {
-            (Era::Legacy, "") => String::new(),
-            (Era::Legacy, more) => format!(r#""_meta":{{{more}}}"#),
-            (Era::Modern, more) => {
-                let comma = if more.is_empty() { "" } else { "," };
-                let capabilities = self.capabilities;
-                format!(
-                    r#""_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{capabilities},"io.modelcontextprotocol/clientInfo":{{"name":"peer","version":"1"}}{comma}{more}}}"#
-                )
-            }
-        }
-    }
-
-    /// Waits for the answer. `reply` says what each question on the way is answered with: a result.
-    #[track_caller]
-    pub(crate) fn finish(
-        &mut self,
-        mut begun: Begun,
-        reply: &mut dyn FnMut(&Value) -> Value,
-    ) -> Heard {
-        let mut heard = Heard::default();
-        loop {
-            let message = match (&mut begun.open, &self.via) {
-                (Some(open), _) => open.next().expect("an answer"),
-                (None, Via::Pipe(pipe)) => pipe.next(),
-                (None, Via::Http { .. }) => unreachable!("no stream of the call"),
-            };
-            let (id, method) = (&message["id"], message["method"].as_str());
-            match method {
-                None if *id == begun.id => {
-                    heard.answer = message;
-                    return heard;
-                }
-                None => panic!("an answer to nothing that is open: {message}"),
-                Some(_) if !id.is_null() => {
-                    assert_eq!(self.era, Era::Legacy, "a modern client was asked: {message}");
-                    let answer = json!({"jsonrpc": "2.0", "id": id, "result": reply(&message)});
-                    heard.questions.push(message);
-                    self.tell(&answer.to_string());
-                }
-                Some("notifications/progress" | "notifications/message") => {
-                    heard.notes.push(message);
-                }
-                Some(_) if begun.open.is_none() => self.news.push_back(message),
-                Some(_) => panic!("news on the stream of a call: {message}"),
-            }
-        }
-    }
-
-    /// A request, and what came back. Nobody is asked anything.
-    #[track_caller]
-    pub(crate) fn ask(&mut self, method: &str, params: &str) -> Heard {
-        self.ask_with(method, params, "")
-    }
-
-    /// The same with members of `_meta`.
-    #[track_caller]
-    pub(crate) fn ask_with(&mut self, method: &str, params: &str, meta: &str) -> Heard {
-        let begun = self.begin(method, params, meta);
-        self.finish(begun, &mut |question| panic!("asked: {question}"))
-    }
-
-    /// A tool call; `arguments` is the text of an object.
-    #[track_caller]
-    pub(crate) fn call(&mut self, tool: &str, arguments: &str) -> Heard {
-        self.ask("tools/call", &call_of(tool, arguments))
-    }
-
-    /// Gives up a request in the way of the era and the transport, and checks that no answer comes.
-    #[track_caller]
-    pub(crate) fn cancel(&mut self, begun: Begun) {
-        let note = json!({
-            "jsonrpc": "2.0", "method": "notifications/cancelled",
-            "params": {"requestId": begun.id, "reason": "enough"},
+            script: Box::new(script),
+            heard: Mutex::default(),
+            sessions: Mutex::default(),
+            standing: Mutex::default(),
+            said: Mutex::default(),
+            left: Mutex::default(),
         });
-        match (begun.open, self.era) {
-            (Some(open), Era::Modern) => drop(open),
-            (Some(mut open), Era::Legacy) => {
-                self.tell(&note.to_string());
-                assert_eq!(open.next(), None, "no answer after a cancel");
+        let serving = Arc::downgrade(&shared);
+        std::thread::spawn(move || {
+            for socket in listener.incoming().map_while(Result::ok) {
+                let Some(shared) = serving.upgrade() else { return };
+                std::thread::spawn(move || match shared.over {
+                    Over::Http => post(&shared, socket),
+                    Over::Stdio => lines(&shared, socket),
+                });
             }
-            // Were there an answer, it would come while the next one is waited for.
-            (None, _) => self.tell(&note.to_string()),
+        });
+        Self { over, port, shared }
+    }
+
+    /// Its lines of a replica's table.
+    pub(crate) fn replica(&self) -> String {
+        match self.over {
+            Over::Http => url(&format!("http://127.0.0.1:{}/mcp", self.port)),
+            // A dollar is written twice in a configuration.
+            Over::Stdio => command(&[
+                "bash",
+                "-c",
+                &format!(
+                    "exec 3<>/dev/tcp/127.0.0.1/{}; {{ cat <&3; kill $$$$; }} & cat >&3; kill $!",
+                    self.port
+                ),
+            ]),
         }
     }
 
-    /// Sends a message that has no answer.
-    fn tell(&mut self, message: &str) {
-        match &mut self.via {
-            Via::Pipe(pipe) => pipe.send(message),
-            Via::Http { gateway, session } => {
-                let headers = session.iter().map(|id| ("Mcp-Session-Id", id.as_str()));
-                let reply = Http::post(&gateway.url(), &headers.collect::<Vec<_>>(), message);
-                assert_eq!(reply.status, 202, "{message}: {reply:?}");
-            }
-        }
+    /// Its tables as the upstream of this name, with more keys. Its era is not asked for.
+    pub(crate) fn tables(&self, name: &str, keys: &str) -> String {
+        let era = if self.shared.era == Era::Legacy { "legacy" } else { "modern" };
+        upstream(name, &format!("era = \"{era}\"\n{keys}"), &[self.replica()])
     }
 
-    // === news ===
+    /// A gateway in front of it as `u`, which is up.
+    pub(crate) fn gateway(&self, keys: &str) -> Gateway {
+        let gateway = Gateway::start(&config(&self.tables("u", keys)));
+        replicas_up(&gateway, "u", 1);
+        gateway
+    }
 
-    /// Listens for news from now on. `wish` is what a modern client wants to hear.
+    /// All that it has heard of a method.
+    pub(crate) fn heard(&self, method: &str) -> Vec<Heard> {
+        let heard = self.shared.heard.lock();
+        heard.iter().filter(|heard| heard.message["method"] == method).cloned().collect()
+    }
+
+    /// The first message of a method, which is waited for.
     #[track_caller]
-    pub(crate) fn listen(&mut self, wish: &Value) {
-        self.news.clear();
-        match (self.era, &self.via) {
-            (Era::Modern, _) => self.subscribe(wish),
-            (Era::Legacy, Via::Pipe(_)) => {}
-            (Era::Legacy, Via::Http { gateway, session }) => {
-                let mut open = Http::open_get(&gateway.url(), session.as_deref().unwrap());
-                assert_eq!(open.event().as_deref(), Some(":"), "a comment says that it stands");
-                self.standing = Some(open);
-            }
-        }
+    pub(crate) fn first(&self, method: &str) -> Heard {
+        eventually(method, || self.heard(method).into_iter().next())
     }
 
-    fn subscribe(&mut self, wish: &Value) {
-        let Begun { id, open } =
-            self.begin("subscriptions/listen", &format!(r#""notifications":{wish}"#), "");
-        self.subscription = Some(id);
-        self.standing = open;
-        // On a pipe the last words of an old subscription may come before.
-        let ours = |message: &Value| message["params"]["_meta"][SUBSCRIPTION] == id;
-        let first = std::iter::repeat_with(|| self.message()).find(ours).unwrap();
-        assert_eq!(first["method"], "notifications/subscriptions/acknowledged", "{first}");
-        assert_eq!(&first["params"]["notifications"], wish, "all of it is honoured");
+    /// The calls of a tool.
+    pub(crate) fn calls(&self, tool: &str) -> Vec<Heard> {
+        let mut calls = self.heard("tools/call");
+        calls.retain(|call| call.message["params"]["name"] == tool);
+        calls
     }
 
-    /// The next message that is no answer.
+    /// Waits until there were so many calls of a tool.
     #[track_caller]
-    fn message(&mut self) -> Value {
-        match (self.news.pop_front(), &mut self.standing, &self.via) {
-            (Some(message), _, _) => message,
-            (None, Some(open), _) => open.next().expect("news"),
-            (None, None, Via::Pipe(pipe)) => pipe.next(),
-            (None, None, Via::Http { .. }) => panic!("nobody listens"),
-        }
+    pub(crate) fn called(&self, tool: &str, times: usize) -> Vec<Heard> {
+        eventually(&format!("{times} calls of {tool}"), || {
+            let calls = self.calls(tool);
+            (calls.len() >= times).then_some(calls)
+        })
     }
 
-    /// The next message that belongs to no call.
+    /// The answer to a question of its own, which is waited for.
     #[track_caller]
-    pub(crate) fn news(&mut self) -> Value {
-        let message = self.message();
-        assert!(message["id"].is_null() && message["method"].is_string(), "no news: {message}");
-        let named = message["params"]["_meta"].get(SUBSCRIPTION);
-        assert_eq!(named, self.subscription.map(Value::from).as_ref(), "{message}");
-        message
+    pub(crate) fn answered(&self, id: &Value) -> Heard {
+        self.shared.answered(id)
     }
 
-    /// Listens no more.
+    /// The answers to a question so far.
+    pub(crate) fn answers(&self, id: &Value) -> Vec<Heard> {
+        self.shared.answers(id)
+    }
+
+    /// What the clients of each handshake declared.
+    pub(crate) fn handshakes(&self) -> Vec<Value> {
+        self.shared.sessions.lock().iter().filter(|said| !said.is_null()).cloned().collect()
+    }
+
+    /// The session whose clients declared something, or nothing.
     #[track_caller]
-    pub(crate) fn unlisten(&mut self) {
-        let open = self.standing.take();
-        match (self.subscription.take(), open) {
-            (Some(id), None) => self.cancel(Begun { id, open: None }),
-            (_, open) => drop(open),
-        }
+    pub(crate) fn session(&self, able: bool) -> usize {
+        eventually("a session of these clients", || {
+            let sessions = self.shared.sessions.lock();
+            let is = |said: &Value| said.as_object().is_some_and(|said| said.is_empty() != able);
+            sessions.iter().position(is)
+        })
+    }
+
+    /// Tells a session something outside of any call.
+    #[track_caller]
+    pub(crate) fn tell(&self, session: usize, message: &Value) {
+        let stream = eventually("a standing stream", || {
+            self.shared.standing.lock().get(&session).map(Arc::clone)
+        });
+        let text = match self.over {
+            Over::Http => event(message),
+            Over::Stdio => format!("{message}\n"),
+        };
+        stream.lock().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Says a word that scripts wait for.
+    pub(crate) fn say(&self, word: &str) {
+        self.shared.said.lock().insert(word.to_owned());
+    }
+
+    /// How many calls were left by closing their connections.
+    pub(crate) fn left(&self) -> usize {
+        *self.shared.left.lock()
     }
 }
 
-/// The params of a tool call; `arguments` is the text of an object.
-pub(crate) fn call_of(tool: &str, arguments: &str) -> String {
-    format!(r#""name":"{tool}","arguments":{arguments}"#)
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Scripts that still wait for a word go on, and the listener finds that we are gone.
+        self.shared.said.lock().insert(OVER.to_owned());
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
 }
 
-/// What a modern request is about, for its header.
-fn name(method: &str, params: &str) -> Option<String> {
-    let key = match method {
-        "tools/call" | "prompts/get" => "name",
-        "resources/read" => "uri",
-        _ => return None,
+/// The word that ends all waiting.
+const OVER: &str = "over";
+
+impl Shared {
+    fn answers(&self, id: &Value) -> Vec<Heard> {
+        let heard = self.heard.lock();
+        let is = |message: &Value| message.get("method").is_none() && message["id"] == *id;
+        heard.iter().filter(|heard| is(&heard.message)).cloned().collect()
+    }
+
+    #[track_caller]
+    fn answered(&self, id: &Value) -> Heard {
+        eventually(&format!("an answer to the question {id}"), || {
+            self.answers(id).into_iter().next()
+        })
+    }
+
+    fn begin(&self) -> usize {
+        let mut sessions = self.sessions.lock();
+        sessions.push(Value::Null);
+        sessions.len() - 1
+    }
+
+    /// What any server answers, or what the script does.
+    fn answer(&self, turn: &mut Turn<'_>) -> Value {
+        let result = match (turn.method(), self.era) {
+            ("initialize", Era::Legacy) => {
+                let declared = turn.message["params"]["capabilities"].clone();
+                if let Some(session) = self.sessions.lock().get_mut(turn.session) {
+                    *session = declared;
+                }
+                json!({
+                    "protocolVersion": "2025-11-25",
+                    "capabilities": self.capabilities,
+                    "serverInfo": {"name": "peer", "version": "1"},
+                })
+            }
+            ("server/discover", Era::Modern) => json!({
+                "resultType": "complete", "ttlMs": 0, "cacheScope": "private",
+                "supportedVersions": ["2026-07-28"], "capabilities": self.capabilities,
+            }),
+            ("ping" | "logging/setLevel", Era::Legacy) => json!({}),
+            ("initialize" | "server/discover", _) => return no_method(),
+            _ => return (self.script)(turn),
+        };
+        json!({ "result": result })
+    }
+}
+
+// === what scripts use ===
+
+/// One request, while it is answered.
+pub(crate) struct Turn<'a> {
+    /// The request.
+    pub(crate) message: Value,
+    /// Its session or process.
+    pub(crate) session: usize,
+    shared: &'a Shared,
+    out: Out,
+}
+
+/// Where messages of a turn go.
+enum Out {
+    Post { socket: TcpStream, streams: bool },
+    Line(Arc<Mutex<TcpStream>>),
+}
+
+impl Turn<'_> {
+    /// Its method.
+    pub(crate) fn method(&self) -> &str {
+        self.message["method"].as_str().unwrap_or_default()
+    }
+
+    /// The name that it is about.
+    pub(crate) fn name(&self) -> &str {
+        self.message["params"]["name"].as_str().unwrap_or_default()
+    }
+
+    /// What its clients declared in the handshake.
+    pub(crate) fn declared(&self) -> Value {
+        self.shared.sessions.lock()[self.session].clone()
+    }
+
+    /// Sends a message before the answer.
+    pub(crate) fn tell(&mut self, message: &Value) {
+        match &mut self.out {
+            Out::Line(line) => {
+                drop(line.lock().write_all(format!("{message}\n").as_bytes()));
+            }
+            Out::Post { socket, streams } => {
+                let head = if *streams { "" } else { EVENTS };
+                *streams = true;
+                drop(socket.write_all(format!("{head}{}", event(message)).as_bytes()));
+            }
+        }
+    }
+
+    /// Asks the client without waiting for its answer.
+    pub(crate) fn put(&mut self, id: &Value, method: &str, params: &Value) {
+        self.tell(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+    }
+
+    /// Asks the client and waits for its answer.
+    pub(crate) fn ask(&mut self, id: &Value, method: &str, params: &Value) -> Value {
+        self.put(id, method, params);
+        self.shared.answered(id).message
+    }
+
+    /// Sends a log message.
+    pub(crate) fn log(&mut self, level: &str, text: &str) {
+        self.tell(&log(level, text));
+    }
+
+    /// Sends progress under this token.
+    pub(crate) fn progress(&mut self, token: &Value, progress: u32) {
+        self.tell(&progressed(token, progress));
+    }
+
+    /// Waits until the test says this word.
+    pub(crate) fn wait(&self, word: &str) {
+        eventually(&format!("the word {word}"), || {
+            let said = self.shared.said.lock();
+            (said.contains(word) || said.contains(OVER)).then_some(())
+        });
+    }
+}
+
+/// A log message.
+pub(crate) fn log(level: &str, text: &str) -> Value {
+    let params = json!({"level": level, "logger": "peer", "data": text});
+    json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
+}
+
+/// A progress notification.
+pub(crate) fn progressed(token: &Value, progress: u32) -> Value {
+    let params = json!({"progressToken": token, "progress": progress});
+    json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+}
+
+/// A notification without params.
+pub(crate) fn note(method: &str) -> Value {
+    json!({"jsonrpc": "2.0", "method": method})
+}
+
+/// An answer.
+pub(crate) fn result(result: &Value) -> Value {
+    json!({ "result": result })
+}
+
+/// The answer of a tool that says a text.
+pub(crate) fn text(text: &str) -> Value {
+    result(&json!({"content": [{"type": "text", "text": text}]}))
+}
+
+/// The answer to `tools/list` with plain tools of these names.
+pub(crate) fn tools(names: &[&str]) -> Value {
+    let tool = |name: &&str| json!({"name": name, "inputSchema": {"type": "object"}});
+    result(&json!({"tools": names.iter().map(tool).collect::<Vec<_>>()}))
+}
+
+/// The answer to what it does not know.
+pub(crate) fn no_method() -> Value {
+    json!({"error": {"code": -32601, "message": "Method not found"}})
+}
+
+// === the wire ===
+
+const EVENTS: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+
+fn event(message: &Value) -> String {
+    format!("event: message\ndata: {message}\n\n")
+}
+
+/// A whole message from what a script answered.
+fn whole(id: &Value, mut answer: Value) -> (u64, Value) {
+    let status = answer.as_object_mut().and_then(|answer| answer.remove("status"));
+    let mut message = json!({"jsonrpc": "2.0", "id": id});
+    if let (Some(message), Some(answer)) = (message.as_object_mut(), answer.as_object()) {
+        message.extend(answer.clone());
+    }
+    (status.and_then(|status| status.as_u64()).unwrap_or(200), message)
+}
+
+/// One child: a line is a message, and each request runs on a thread of its own.
+fn lines(shared: &Arc<Shared>, socket: TcpStream) {
+    let session = shared.begin();
+    let line = Arc::new(Mutex::new(socket.try_clone().unwrap()));
+    shared.standing.lock().insert(session, Arc::clone(&line));
+    for text in BufReader::new(socket).lines().map_while(Result::ok) {
+        let Ok(message) = serde_json::from_str::<Value>(&text) else { continue };
+        let headers = Vec::new();
+        shared.heard.lock().push(Heard { session, headers, message: message.clone() });
+        if message.get("method").is_none() || message.get("id").is_none() {
+            continue;
+        }
+        let (shared, line) = (Arc::clone(shared), Arc::clone(&line));
+        std::thread::spawn(move || {
+            let id = message["id"].clone();
+            let out = Out::Line(Arc::clone(&line));
+            let answer = shared.answer(&mut Turn { message, session, shared: &shared, out });
+            if !answer.is_null() {
+                let (_, message) = whole(&id, answer);
+                drop(line.lock().write_all(format!("{message}\n").as_bytes()));
+            }
+        });
+    }
+}
+
+/// One HTTP request.
+fn post(shared: &Arc<Shared>, socket: TcpStream) {
+    let mut reader = BufReader::new(socket);
+    let Some((verb, headers, body)) = read_request(&mut reader) else { return };
+    let socket = reader.into_inner();
+    let given = headers.iter().find_map(|line| line.strip_prefix("mcp-session-id: s"));
+    let given = given.and_then(|number| number.parse::<usize>().ok());
+    match verb.as_str() {
+        "GET" => return stand(shared, socket, given),
+        "POST" => {}
+        _ => return empty(socket, 200),
+    }
+    let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let session = match given {
+        Some(session) => session,
+        None => shared.begin(),
     };
-    let params: Value = serde_json::from_str(&format!("{{{params}}}")).unwrap();
-    params[key].as_str().map(str::to_owned)
+    shared.heard.lock().push(Heard { session, headers, message: message.clone() });
+    if message.get("method").is_none() || message.get("id").is_none() {
+        return empty(socket, 202);
+    }
+    let (id, greets) = (message["id"].clone(), message["method"] == "initialize");
+    let out = Out::Post { socket, streams: false };
+    let mut turn = Turn { message, session, shared, out };
+    let answer = shared.answer(&mut turn);
+    let Out::Post { mut socket, streams } = turn.out else { return };
+    if answer.is_null() {
+        drop(socket.read(&mut [0]));
+        *shared.left.lock() += 1;
+        return;
+    }
+    let (status, message) = whole(&id, answer);
+    let text = if streams {
+        event(&message)
+    } else {
+        let own = if greets && shared.era == Era::Legacy {
+            format!("Mcp-Session-Id: s{session}\r\n")
+        } else {
+            String::new()
+        };
+        let (body, json) = (message.to_string(), "Content-Type: application/json");
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status} Peer\r\n{json}\r\n{own}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+    };
+    drop(socket.write_all(text.as_bytes()));
+}
+
+/// The stream of a session for what belongs to no call.
+fn stand(shared: &Shared, mut socket: TcpStream, session: Option<usize>) {
+    let Some(session) = session else { return empty(socket, 405) };
+    if socket.write_all(EVENTS.as_bytes()).is_ok() {
+        shared.standing.lock().insert(session, Arc::new(Mutex::new(socket)));
+    }
+}
+
+fn empty(mut socket: TcpStream, status: u16) {
+    let head = format!("HTTP/1.1 {status} Peer\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    drop(socket.write_all(head.as_bytes()));
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<String>, Vec<u8>)> {
+    let (mut verb, mut headers, mut length) = (String::new(), Vec::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        if verb.is_empty() {
+            line.split(' ').next()?.clone_into(&mut verb);
+            continue;
+        }
+        let (name, value) = line.split_once(':')?;
+        let (name, value) = (name.to_ascii_lowercase(), value.trim());
+        if name == "content-length" {
+            length = value.parse().ok()?;
+        }
+        headers.push(format!("{name}: {value}"));
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((verb, headers, body))
 }
