@@ -8,6 +8,7 @@
     reason = "the helpers of a test may fail as the test may"
 )]
 
+mod abilities;
 mod asks;
 mod bad_upstreams;
 mod bounds;

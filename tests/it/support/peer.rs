@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -199,6 +199,12 @@ impl Peer {
         stream.lock().write_all(text.as_bytes()).unwrap();
     }
 
+    /// Ends a child.
+    pub(crate) fn hang_up(&self, session: usize) {
+        let line = self.shared.standing.lock().get(&session).map(Arc::clone).unwrap();
+        line.lock().shutdown(Shutdown::Both).unwrap();
+    }
+
     /// Says a word that scripts wait for.
     pub(crate) fn say(&self, word: &str) {
         self.shared.said.lock().insert(word.to_owned());
@@ -334,6 +340,11 @@ impl Turn<'_> {
     /// Sends progress under this token.
     pub(crate) fn progress(&mut self, token: &Value, progress: u32) {
         self.tell(&progressed(token, progress));
+    }
+
+    /// Whether the test has said this word.
+    pub(crate) fn was_said(&self, word: &str) -> bool {
+        self.shared.said.lock().contains(word)
     }
 
     /// Waits until the test says this word.
