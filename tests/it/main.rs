@@ -11,6 +11,7 @@
 mod abilities;
 mod asks;
 mod bad_upstreams;
+mod batch;
 mod bounds;
 mod bridge;
 mod catalog;
