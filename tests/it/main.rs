@@ -25,6 +25,7 @@ mod ladder;
 mod leaks;
 mod matrix;
 mod probing;
+mod results;
 mod rmcp_peers;
 mod sessions;
 mod smoke;
