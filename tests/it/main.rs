@@ -23,6 +23,7 @@ mod handshakes;
 mod inflight;
 mod ladder;
 mod leaks;
+mod logs;
 mod matrix;
 mod probing;
 mod results;
