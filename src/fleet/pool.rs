@@ -26,6 +26,13 @@ pub const START_WAIT: Duration = Duration::from_secs(30);
 /// A call waits so long for its client to answer a question.
 pub const INPUT_WAIT: Duration = Duration::from_mins(10);
 
+/// How often the answer of a legacy server behind a URL lets others go first that may hold its log
+/// messages.
+const OUTSIDE_TURNS: usize = 8;
+/// What a legacy server logs on its standing stream may come so long after the answer of the call
+/// it belongs to. Waited for only where a modern client wants log messages of such a server.
+const LATE_LOGS: Duration = Duration::from_millis(50);
+
 /// Replicas for clients of some ability, in the order of the replicas for everybody beside which
 /// they stand; `None` where those serve all clients alike.
 type Able = Vec<Option<Arc<Replica>>>;
@@ -254,7 +261,7 @@ impl Pool {
         };
         let live = replica.live().ok_or_else(|| self.nobody())?;
         live.log_at_least(request.caller.log_level).await;
-        let _seat = live.seat(request.caller);
+        let (_seat, mail) = live.seat(request.caller);
         let mut flight = Flight::start(replica);
         let mut exchange = live.begin(request).map_err(|fault| {
             flight.end(false);
@@ -267,7 +274,16 @@ impl Pool {
             let (began, thinking) = (clock::now(), exchange.awaits_client());
             let last = if thinking { patience } else { deadline };
             let limit = (began + self.spec.timeout).min(last);
-            let frame = tokio::time::timeout_at(limit.into(), exchange.next()).await;
+            let next = async {
+                match &mail {
+                    None => exchange.next().await,
+                    Some(mail) => tokio::select! {
+                        frame = exchange.next() => frame,
+                        log = mail.next() => Ok(Frame::Note(log)),
+                    },
+                }
+            };
+            let frame = tokio::time::timeout_at(limit.into(), next).await;
             if thinking {
                 deadline += clock::now() - began;
             }
@@ -282,6 +298,16 @@ impl Pool {
                 Ok(Frame::Alive) => {}
                 Ok(Frame::Done(done)) => {
                     flight.end(true);
+                    if live.logs_outside() {
+                        // They were written before the answer: whoever reads them goes first.
+                        for _ in 0..OUTSIDE_TURNS {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    if let Some(mail) = &mail {
+                        let late = |log| tell(Told::Note(log));
+                        drop(tokio::time::timeout(LATE_LOGS, mail.drain(late)).await);
+                    }
                     if done.status >= 400 {
                         // It refuses our way of asking: another server may stand there now.
                         replica.doubt();

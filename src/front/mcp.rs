@@ -323,7 +323,7 @@ impl Mcp {
 
     async fn batch(&self, body: &Bytes, headers: &HeaderMap, counted: Counted) -> Outcome {
         let refused = |text: String| refuse(400, None, &ErrorBody::new(INVALID_REQUEST, text));
-        let spans = batch::split(body).map_err(|error| match error {
+        let items = batch::items(body).map_err(|error| match error {
             batch::BatchError::Scan(error) => refuse(400, None, &malformed(&Why::Scan(error))),
             other => refused(other.to_string()),
         })?;
@@ -333,13 +333,8 @@ impl Mcp {
             return Err(refused(Why::Batch.to_string()));
         }
         let notes = Notes::default();
-        let parts: Vec<Part> = spans
-            .iter()
-            .filter_map(|span| {
-                let body = body.slice(span.start..span.end);
-                self.part(body, headers, &session, &notes)
-            })
-            .collect();
+        let part = |item| self.part(item, headers, &session, &notes);
+        let parts: Vec<Part> = items.into_iter().filter_map(part).collect();
         if parts.is_empty() {
             return Ok(accepted());
         }
@@ -353,7 +348,7 @@ impl Mcp {
     /// One message of a batch; `None` where no answer is due.
     fn part(
         &self,
-        body: Bytes,
+        (body, shape): batch::Item,
         headers: &HeaderMap,
         session: &Arc<Session>,
         notes: &Notes,
@@ -362,12 +357,12 @@ impl Mcp {
             let reply = Bytes::from(error.message(id));
             Some(Box::pin(std::future::ready(Some(reply))))
         };
-        let shape = match split(&body) {
+        let shape = match shape {
             Ok(shape) => shape,
             Err(error) => return told(error.id.map(|span| span.of(&body)), &malformed(&error.why)),
         };
         let id = shape.id.map(|span| span.of(&body));
-        if shape.keys.version.is_some() || shape.method == Method::Initialize {
+        if shape.method == Method::Initialize {
             let text = "this message cannot be part of a batch";
             return told(id, &ErrorBody::new(INVALID_REQUEST, text));
         }

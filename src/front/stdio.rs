@@ -189,8 +189,8 @@ impl Pipe {
     /// The messages of a batch, answered together.
     async fn batch(self: &Arc<Self>, body: &Bytes) {
         let refused = |text: String| ErrorBody::new(INVALID_REQUEST, text).message(None);
-        let spans = match batch::split(body) {
-            Ok(spans) => spans,
+        let items = match batch::items(body) {
+            Ok(items) => items,
             Err(batch::BatchError::Scan(error)) => {
                 return self.say(malformed(&Why::Scan(error)).message(None)).await;
             }
@@ -200,10 +200,8 @@ impl Pipe {
         if session.version != Version::V2025_03_26 {
             return self.say(refused(Why::Batch.to_string())).await;
         }
-        let parts: Vec<Part> = spans
-            .iter()
-            .filter_map(|span| self.part(body.slice(span.start..span.end), &session))
-            .collect();
+        let part = |item| self.part(item, &session);
+        let parts: Vec<Part> = items.into_iter().filter_map(part).collect();
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
             return self.say(answer::error(&full(), None).message(None)).await;
         };
@@ -222,16 +220,16 @@ impl Pipe {
     }
 
     /// One message of a batch; `None` where no answer is due.
-    fn part(self: &Arc<Self>, body: Bytes, session: &Arc<Session>) -> Option<Part> {
+    fn part(self: &Arc<Self>, (body, shape): batch::Item, session: &Arc<Session>) -> Option<Part> {
         let told = |id: Option<&[u8]>, error: &ErrorBody| -> Option<Part> {
             let reply = Bytes::from(error.message(id));
             Some(Box::pin(std::future::ready(Some(reply))))
         };
-        let shape = match split(&body) {
+        let shape = match shape {
             Ok(shape) => shape,
             Err(error) => return told(error.id.map(|span| span.of(&body)), &malformed(&error.why)),
         };
-        if shape.keys.version.is_some() || shape.method == Method::Initialize {
+        if shape.method == Method::Initialize {
             let text = "this message cannot be part of a batch";
             return told(id(&body, &shape), &ErrorBody::new(INVALID_REQUEST, text));
         }

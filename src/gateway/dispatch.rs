@@ -189,6 +189,8 @@ async fn tool(
     let now = fresh.as_deref().unwrap_or(snapshot);
     let (reply, again) = one_call(inner, now, &name, began, call, &mut tell).await;
     let Some(place) = again else { return reply };
+    // What the client mirrored was held against the list that it could know.
+    let call = Call { headers: None, ..call };
     match list_again(inner, now, place, Duration::ZERO).await {
         Some(fresh) => one_call(inner, &fresh, &name, began, call, &mut tell).await.0,
         None => reply,
@@ -500,7 +502,9 @@ fn settle(inner: &Inner, place: usize, upstream: &Upstream, done: &Done, call: C
             }
             (LEGACY_URL_ELICITATION, Era::Modern) => own(&needs_input(upstream, None)),
             (MISSING_CAPABILITY, Era::Modern) => End::new(pass(400), Status::Error),
-            (LEGACY_NOT_FOUND, Era::Modern) => {
+            (LEGACY_NOT_FOUND | INVALID_PARAMS, _)
+                if subject::is_not_found(error.span.of(&done.message), call) =>
+            {
                 let error = subject::not_found(error.span.of(&done.message), call);
                 let end = End::new(refuse(call, 200, &error), Status::Invalid);
                 End { missing: true, ..end }

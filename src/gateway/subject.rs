@@ -10,7 +10,7 @@ use crate::catalog::{Catalog, Owner, PromptLookup};
 use crate::proto::complete::{Reference, reference};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, LEGACY_NOT_FOUND, result_message};
 use crate::proto::listen::URI_BYTES_MAX;
-use crate::proto::scan::unquote;
+use crate::proto::scan::{member, unquote};
 use crate::proto::{Abilities, Era, Method, Span, ladder};
 use crate::telemetry::Status;
 use crate::upstream::{Mirrored, Told};
@@ -142,8 +142,21 @@ async fn read(
     Err(refuse(call, 200, &error.with(json!({ "uri": uri }))))
 }
 
-/// A legacy upstream's word that there is no such resource, for a modern client: the code of its
-/// era, and the URI in any case (2026-07-28, server/resources, "Error Handling").
+/// Whether an error says that there is no such resource, in the way of the era that is not the
+/// client's.
+pub(super) fn is_not_found(error: &[u8], call: Call<'_>) -> bool {
+    let code = member(error, "code");
+    match call.caller.era {
+        Era::Modern => code == Some(b"-32002"),
+        Era::Legacy => {
+            let uri = member(error, "data").and_then(|data| member(data, "uri"));
+            call.shape.method == Method::ResourcesRead && code == Some(b"-32602") && uri.is_some()
+        }
+    }
+}
+
+/// An upstream's word that there is no such resource, with the code of the client's era, and the
+/// URI in any case (2026-07-28 and 2025-11-25, server/resources, "Error Handling").
 pub(super) fn not_found(error: &[u8], call: Call<'_>) -> ErrorBody {
     let error: Value = serde_json::from_slice(error).unwrap_or_default();
     let message = error["message"].as_str().unwrap_or("Resource not found").to_owned();
@@ -152,7 +165,11 @@ pub(super) fn not_found(error: &[u8], call: Call<'_>) -> ErrorBody {
     if let (Some(uri), Some(data)) = (uri, data.as_object_mut()) {
         data.entry("uri").or_insert_with(|| Value::from(uri.as_ref()));
     }
-    ErrorBody::new(INVALID_PARAMS, message).with(data)
+    let code = match call.caller.era {
+        Era::Legacy => LEGACY_NOT_FOUND,
+        Era::Modern => INVALID_PARAMS,
+    };
+    ErrorBody::new(code, message).with(data)
 }
 
 /// Watches a resource for a client.

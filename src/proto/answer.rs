@@ -320,10 +320,21 @@ pub fn mend(text: &Bytes, answer: &Answer, reader: Reader<'_>) -> Bytes {
             if let Some(structured) = parts.structured
                 && structured.value.of(text).first() != Some(&b'{')
             {
-                splice.cut(structured);
-                block = text_block(structured.value.of(text));
-                if let Some(place) = block_place(text, parts.content) {
-                    splice.insert(place, &block);
+                let json = structured.value.of(text);
+                match blocks(text, parts.content) {
+                    // Results of tools must have content (2025-11-25, server/tools).
+                    Blocks::Absent => {
+                        block = [b"[", text_block(json).as_slice(), b"]"].concat();
+                        splice.put(structured.key, b"\"content\"");
+                        splice.put(structured.value, &block);
+                    }
+                    Blocks::WithText => splice.cut(structured),
+                    Blocks::WithoutText(place, empty) => {
+                        let comma: &[u8] = if empty { b"" } else { b"," };
+                        block = [text_block(json).as_slice(), comma].concat();
+                        splice.cut(structured);
+                        splice.insert(place, &block);
+                    }
                 }
             }
         }
@@ -331,18 +342,36 @@ pub fn mend(text: &Bytes, answer: &Answer, reader: Reader<'_>) -> Bytes {
     splice.apply_to(text)
 }
 
-/// A text content block that carries JSON text, followed by nothing.
+/// A text content block that carries JSON text.
 fn text_block(json: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(json);
     format!(r#"{{"type":"text","text":{}}}"#, super::scan::quote(&text)).into_bytes()
 }
 
-/// Where a text block can be inserted into an empty `content`; `None` if there is one already or
-/// content of another kind stands there.
-fn block_place(text: &[u8], content: Option<Member>) -> Option<usize> {
-    let span = content?.value;
-    let inner = span.of(text).strip_prefix(b"[")?.strip_suffix(b"]")?;
-    inner.trim_ascii().is_empty().then_some(span.start + 1)
+/// What stands in the `content` of a result.
+enum Blocks {
+    /// There is none.
+    Absent,
+    /// A block of text among others: the server has said it for those who know no more.
+    WithText,
+    /// None of text. Where a first block can be inserted, and whether it is the only one.
+    WithoutText(usize, bool),
+}
+
+fn blocks(text: &[u8], content: Option<Member>) -> Blocks {
+    let Some(span) = content.map(|content| content.value) else {
+        return Blocks::Absent;
+    };
+    let array = span.of(text);
+    let mut scanner = Scanner::trusted(array, Limits::ANSWER);
+    let Ok(all) = scanner.elements(usize::MAX) else {
+        return Blocks::WithText; // no array: nothing can be put in
+    };
+    let is_text = |block: &Span| member(block.of(array), "type") == Some(b"\"text\"");
+    if all.iter().any(is_text) {
+        return Blocks::WithText;
+    }
+    Blocks::WithoutText(span.start + 1, all.is_empty())
 }
 
 #[cfg(test)]
@@ -411,6 +440,26 @@ mod tests {
             mended(text, "1", Era::Legacy),
             r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"[1,\"b\"]"}]}}"#
         );
+    }
+
+    #[test]
+    fn structured_content_is_never_lost_to_a_legacy_client() {
+        let cases = [
+            (r#""structuredContent":[1]"#, r#""content":[{"type":"text","text":"[1]"}]"#),
+            (
+                r#""content":[{"type":"image"}],"structuredContent":[1]"#,
+                r#""content":[{"type":"text","text":"[1]"},{"type":"image"}]"#,
+            ),
+            (
+                r#""content":[{"type":"text","text":"x"}],"structuredContent":[1]"#,
+                r#""content":[{"type":"text","text":"x"}]"#,
+            ),
+        ];
+        for (came, want) in cases {
+            let message =
+                |result: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{result}}}}}"#);
+            assert_eq!(mended(&message(came), "1", Era::Legacy), message(want));
+        }
     }
 
     #[test]

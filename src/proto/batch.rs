@@ -1,6 +1,9 @@
 //! Pure: JSON-RPC batches, which one revision has (2025-03-26, basic, "Batching"): an array of
 //! messages in one body, answered by an array. Later revisions took them back.
 
+use bytes::Bytes;
+
+use super::envelope::{self, Envelope, SplitError};
 use super::scan::{Limits, ScanError, Scanner, Span};
 
 /// Most messages in one batch.
@@ -18,6 +21,9 @@ pub enum BatchError {
     /// Over [`BATCH_LEN_MAX`].
     #[error("a batch may hold {BATCH_LEN_MAX} messages")]
     TooLong,
+    /// A message of the modern era is in it.
+    #[error("a batch with a message of a revision that has no batches")]
+    Modern,
 }
 
 /// Whether a body is a batch and not one message.
@@ -34,6 +40,24 @@ pub fn split(text: &[u8]) -> Result<Vec<Span>, BatchError> {
         len if len > BATCH_LEN_MAX => Err(BatchError::TooLong),
         _ => Ok(all),
     }
+}
+
+/// One message of a batch, split, or why it is none.
+pub type Item = (Bytes, Result<Envelope, SplitError>);
+
+/// The messages of a batch. A modern one among them spoils all: that era has no batches, and
+/// nothing of the batch must run.
+pub fn items(body: &Bytes) -> Result<Vec<Item>, BatchError> {
+    let items: Vec<Item> = split(body)?
+        .into_iter()
+        .map(|span| {
+            let message = body.slice(span.start..span.end);
+            let shape = envelope::split(&message);
+            (message, shape)
+        })
+        .collect();
+    let modern = |(_, shape): &Item| shape.as_ref().is_ok_and(|s| s.keys.version.is_some());
+    if items.iter().any(modern) { Err(BatchError::Modern) } else { Ok(items) }
 }
 
 /// The answer to a batch: an array of answers.
@@ -60,6 +84,15 @@ mod tests {
         let texts: Vec<&[u8]> = all.iter().map(|span| span.of(text)).collect();
         assert_eq!(texts, [br#"{"a":[1,"]"]}"#.as_slice(), br#"{"b":2}"#, b"3"]);
         assert_eq!(join(&texts), br#"[{"a":[1,"]"]},{"b":2},3]"#);
+    }
+
+    #[test]
+    fn a_modern_message_spoils_the_whole_batch() {
+        let legacy = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let modern = r#"{"jsonrpc":"2.0","id":2,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+        let items = |text: String| items(&Bytes::from(text));
+        assert_eq!(items(format!("[{legacy},7]")).unwrap().len(), 2);
+        assert_eq!(items(format!("[{legacy},{modern}]")).unwrap_err(), BatchError::Modern);
     }
 
     #[test]

@@ -404,21 +404,31 @@ impl HttpExchange {
         if self.streams && response.status() == StatusCode::OK {
             let body = response.body_mut();
             let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-            while announced.max(first.len()) > LARGE_FROM {
+            // An answer in chunks announces nothing: it shows that it is large by being so.
+            let in_chunks = body.size_hint().upper().is_none();
+            while announced > LARGE_FROM || in_chunks {
                 let Some(piece) = next_piece(body).await? else { break };
-                if first.is_empty() && peek(&piece) == Peek::Streams {
-                    let (id, rest) = (self.id.clone(), response.into_body());
-                    return Ok(Frame::Large(Large { id, first: piece, rest }));
-                }
-                first.extend_from_slice(&piece);
-                match peek(&first) {
+                let piece = if first.is_empty() && !in_chunks {
+                    piece
+                } else {
+                    first.extend_from_slice(&piece);
+                    if in_chunks && first.len() <= LARGE_FROM {
+                        continue;
+                    }
+                    first.split().freeze()
+                };
+                match peek(&piece) {
                     Peek::Streams => {
                         let (id, rest) = (self.id.clone(), response.into_body());
-                        return Ok(Frame::Large(Large { id, first: first.freeze(), rest }));
+                        return Ok(Frame::Large(Large { id, first: piece, rest }));
                     }
-                    Peek::Whole => break,
-                    Peek::More if first.len() > PEEK_BYTES_MAX => break,
-                    Peek::More => {}
+                    Peek::More if piece.len() <= LARGE_FROM + PEEK_BYTES_MAX => {
+                        first.extend_from_slice(&piece);
+                    }
+                    Peek::Whole | Peek::More => {
+                        first.extend_from_slice(&piece);
+                        break;
+                    }
                 }
             }
         }

@@ -88,13 +88,13 @@ impl Keeper {
             () = stop.cancelled() => Err(stopping()),
         };
         let end = match listed {
-            Ok(listing) => {
+            Ok((listing, missing)) => {
                 let up_since = Some(clock::now());
                 self.replica.set_up(Arc::clone(&session.live));
                 self.report.listed(&self.replica, &session.live, listing.clone()).await;
                 let (replica, means, report) = (&self.replica, &self.means, &self.report);
                 let end = tokio::select! {
-                    end = watch(&mut session, listing, replica, means, report) => end,
+                    end = watch(&mut session, (listing, missing), replica, means, report) => end,
                     () = stop.cancelled() => End::Down(stopping()),
                 };
                 Life { up_since, end }

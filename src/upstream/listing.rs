@@ -18,8 +18,10 @@ use super::replica::Live;
 
 /// Longest wait for one page.
 pub const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for a whole list.
+/// Longest wait for a whole list of tools.
 pub const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait for a page of any other list: it must not hold up the tools.
+pub const OTHER_PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most pages of one list.
 pub const PAGES_MAX: usize = 1_000;
 /// Most bytes of one list.
@@ -64,16 +66,22 @@ struct Page {
 
 impl Listing {
     /// Everything that a replica lists, all lists at once. Lists that it does not announce are
-    /// empty; tools are asked for in any case.
-    pub async fn walk(live: &Live, us: &Value) -> Result<Self, Fault> {
+    /// empty; tools are asked for in any case. A server that cannot list its tools is not up; of
+    /// another list that it cannot give the others know nothing, and it is asked for again.
+    pub async fn walk(live: &Live, us: &Value) -> Result<(Self, Lists), Fault> {
         let offered = live.offers.lists;
         let mut listing = Self::default();
-        listing.again(live, us, offered.or(Lists { tools: true, ..Lists::NONE })).await?;
-        Ok(listing)
+        let tools = Lists { tools: true, ..Lists::NONE };
+        let failed = listing.again(live, us, offered.or(tools)).await;
+        match failed {
+            Some((lists, fault)) if lists.tools => Err(fault),
+            Some((lists, _)) => Ok((listing, lists)),
+            None => Ok((listing, Lists::NONE)),
+        }
     }
 
-    /// Lists some of it anew. What cannot be listed stays as it was.
-    pub async fn again(&mut self, live: &Live, us: &Value, lists: Lists) -> Result<(), Fault> {
+    /// Lists some of it anew. What cannot be listed stays as it was, and is answered with why.
+    pub async fn again(&mut self, live: &Live, us: &Value, lists: Lists) -> Option<(Lists, Fault)> {
         let one = async |wanted: bool, method| match wanted {
             true => list(live, method, us).await.map(Some),
             false => Ok(None),
@@ -84,20 +92,25 @@ impl Listing {
             one(lists.resources, Method::ResourcesList),
             one(lists.resources, Method::TemplatesList),
         );
-        let mut outcome = Ok(());
-        for (slot, new) in [
-            (&mut self.templates, templates),
-            (&mut self.resources, resources),
-            (&mut self.prompts, prompts),
-            (&mut self.tools, tools),
+        let mut failed = None;
+        let of = |tools, prompts, resources| Lists { tools, prompts, resources };
+        for (slot, new, which) in [
+            (&mut self.templates, templates, of(false, false, true)),
+            (&mut self.resources, resources, of(false, false, true)),
+            (&mut self.prompts, prompts, of(false, true, false)),
+            (&mut self.tools, tools, of(true, false, false)),
         ] {
             match new {
                 Ok(Some(new)) => *slot = new,
                 Ok(None) => {}
-                Err(fault) => outcome = Err(fault),
+                Err(fault) => {
+                    let before =
+                        failed.take().map_or(Lists::NONE, |(lists, _): (Lists, Fault)| lists);
+                    failed = Some((before.or(which), fault));
+                }
             }
         }
-        outcome
+        failed
     }
 
     /// The lists, for all of which something holds.
@@ -124,8 +137,10 @@ async fn pages(live: &Live, method: Method, us: &Value) -> Result<List, Fault> {
     let mut cursor: Option<String> = None;
     let mut bytes = 0;
     let name = method.name();
+    let tools = method == Method::ToolsList;
+    let limit = if tools { PAGE_TIMEOUT } else { OTHER_PAGE_TIMEOUT };
     for _ in 0..PAGES_MAX {
-        let done = live.ask(method, cursor.as_deref(), PAGE_TIMEOUT, us).await?;
+        let done = live.ask(method, cursor.as_deref(), limit, us).await?;
         bytes += done.message.len();
         if bytes > LIST_BYTES_MAX {
             return Err(bad(format!("its {name} is larger than {LIST_BYTES_MAX} bytes")));

@@ -45,6 +45,13 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
+    /// Hands on all that comes, for as long as it is polled.
+    pub async fn drain(&self, mut to: impl FnMut(Bytes)) {
+        loop {
+            to(self.next().await);
+        }
+    }
+
     /// Resolves with the oldest message, which is taken out.
     pub async fn next(&self) -> Bytes {
         loop {
@@ -86,13 +93,13 @@ pub struct Seat {
 }
 
 impl Lobby {
-    /// A call of this client begins.
-    pub fn sit(self: &Arc<Self>, caller: &Caller) -> Seat {
+    /// A call of this client begins. `own` = a mailbox of the call's own, where its client has none.
+    pub fn sit(self: &Arc<Self>, caller: &Caller, own: Option<Arc<Mailbox>>) -> Seat {
         let mut inner = self.inner.lock();
         inner.next += 1;
         let number = inner.next;
         let least = caller.log_level.unwrap_or(Level::Debug);
-        inner.seated.push(Guest { number, mail: caller.mail.clone(), least });
+        inner.seated.push(Guest { number, mail: caller.mail.clone().or(own), least });
         Seat { lobby: Arc::clone(self), number }
     }
 
@@ -147,11 +154,11 @@ mod tests {
         let now = clock::now();
         let whose = |level| lobby.meant(level, now);
         assert!(whose(Level::Error).is_none());
-        let one = lobby.sit(&caller(Some(&a), Some(Level::Warning)));
-        let two = lobby.sit(&caller(Some(&a), Some(Level::Warning)));
+        let one = lobby.sit(&caller(Some(&a), Some(Level::Warning)), None);
+        let two = lobby.sit(&caller(Some(&a), Some(Level::Warning)), None);
         assert!(Arc::ptr_eq(&whose(Level::Error).unwrap(), &a), "two calls of one client");
         assert!(whose(Level::Info).is_none(), "less severe than it wants");
-        let other = lobby.sit(&caller(Some(&b), None));
+        let other = lobby.sit(&caller(Some(&b), None), None);
         assert!(whose(Level::Error).is_none(), "two clients");
         drop((one, two));
         assert!(whose(Level::Error).is_none(), "the other one has just ended");
@@ -160,7 +167,7 @@ mod tests {
         drop(other);
         assert!(lobby.meant(Level::Error, clock::now()).is_some());
         assert!(lobby.meant(Level::Error, later).is_none());
-        let _modern = lobby.sit(&caller(None, None));
+        let _modern = lobby.sit(&caller(None, None), None);
         assert!(lobby.meant(Level::Error, later).is_none());
     }
 

@@ -17,7 +17,7 @@ use crate::telemetry::ReplicaMeters;
 use super::events::Events;
 use super::exchange::{Caller, Dialect, Done, Exchange, Request};
 use super::http::HttpLink;
-use super::lobby::Seat;
+use super::lobby::{Mailbox, Seat};
 use super::spec::{ReplicaKind, ReplicaSpec};
 use super::stdio::StdioLink;
 
@@ -80,10 +80,24 @@ impl Live {
         }
     }
 
+    /// Whether its log messages may come outside of the streams of calls, on a connection of their
+    /// own.
+    pub fn logs_outside(&self) -> bool {
+        self.offers.logging
+            && matches!(self.link, Link::Http(_))
+            && self.dialect().era == Era::Legacy
+    }
+
     /// A call of this client begins; what comes outside of its stream may be meant for it, as long
-    /// as it holds the answer.
-    pub fn seat(&self, caller: &Caller) -> Option<Seat> {
-        self.offers.logging.then(|| self.events.lobby.sit(caller))
+    /// as it holds the answer. A modern client gets it on the stream of its call or not at all: then
+    /// there is a mailbox to be read beside the call.
+    pub fn seat(&self, caller: &Caller) -> (Option<Seat>, Option<Arc<Mailbox>>) {
+        if !self.offers.logging || self.dialect().era == Era::Modern {
+            return (None, None);
+        }
+        let reads = caller.era == Era::Modern && caller.log_level.is_some();
+        let own = (reads && matches!(self.link, Link::Http(_))).then(Arc::default);
+        (Some(self.events.lobby.sit(caller, own.clone())), own)
     }
 
     /// Starts a client's request.

@@ -33,6 +33,8 @@ pub const RELIST_INTERVAL: Duration = Duration::from_mins(1);
 pub const RELIST_MIN: Duration = Duration::from_secs(15);
 /// The longest of the two.
 pub const RELIST_MAX: Duration = Duration::from_mins(10);
+/// A list that a server offers and could not give is asked for again after this.
+const MISSING_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait until a server has taken a subscription.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Changes within this time are listed once.
@@ -50,13 +52,14 @@ pub enum End {
 /// Watches a session. Every new list is reported, and every change of a watched resource.
 pub async fn watch(
     session: &mut Session,
-    listing: Listing,
+    (listing, missing): (Listing, Lists),
     replica: &Replica,
     means: &Means,
     report: &Report,
 ) -> End {
     let live = Arc::clone(&session.live);
-    let watch = Watch { live: &live, replica, means, report, listing, subscribed: BTreeSet::new() };
+    let subscribed = BTreeSet::new();
+    let watch = Watch { live: &live, replica, means, report, listing, missing, subscribed };
     match (&live.link, &mut session.child) {
         (Link::Stdio(link), Some(running)) => watch.child(link, running).await,
         (Link::Http(link), _) => watch.url(link, session.probed).await,
@@ -72,6 +75,8 @@ struct Watch<'a> {
     report: &'a Report,
     /// What it listed last.
     listing: Listing,
+    /// Lists that it offers and could not give.
+    missing: Lists,
     /// Resources that a legacy server was asked to watch.
     subscribed: BTreeSet<String>,
 }
@@ -86,7 +91,10 @@ impl Watch<'_> {
             tokio::select! {
                 fault = &mut ended => return End::Down(fault),
                 news = self.live.events.next() => self.take(news).await,
-                () = self.replica.outdated() => self.list_again(Lists::ALL).await,
+                () = self.replica.outdated() => self.list_again(self.lists()).await,
+                () = tokio::time::sleep(MISSING_WAIT), if !self.missing.is_empty() => {
+                    self.list_again(self.missing).await;
+                }
                 () = next(&mut watched) => {
                     let uris = Arc::clone(&watched.borrow_and_update());
                     let filter = self.filter(&uris);
@@ -134,7 +142,11 @@ impl Watch<'_> {
                     continue;
                 }
                 () = self.replica.outdated() => {
-                    self.list_again(Lists::ALL).await;
+                    self.list_again(self.lists()).await;
+                    continue;
+                }
+                () = tokio::time::sleep(MISSING_WAIT), if !self.missing.is_empty() => {
+                    self.list_again(self.missing).await;
                     continue;
                 }
                 () = &mut relist, if changes != self.live.offers.lists => {
@@ -173,6 +185,11 @@ impl Watch<'_> {
         }
     }
 
+    /// What is asked for when all is asked for.
+    fn lists(&self) -> Lists {
+        self.live.offers.lists.or(Lists { tools: true, ..Lists::NONE })
+    }
+
     /// What a server that can be asked for it is asked to tell.
     fn filter(&self, uris: &BTreeSet<String>) -> Filter {
         let uris = if self.live.offers.subscribe { uris.clone() } else { BTreeSet::new() };
@@ -201,12 +218,13 @@ impl Watch<'_> {
 
     /// Lists anew, and reports what there is.
     async fn list_again(&mut self, lists: Lists) {
-        match self.listing.again(self.live, &self.means.us, lists).await {
-            Ok(()) => {
-                self.report.listed(self.replica, self.live, self.listing.clone()).await;
-            }
-            Err(fault) => tracing::warn!(%fault, "could not list again what is offered"),
+        let failed = self.listing.again(self.live, &self.means.us, lists).await;
+        self.missing = failed.as_ref().map_or(Lists::NONE, |(lists, _)| *lists);
+        if let Some((_, fault)) = failed {
+            let (upstream, replica) = (&self.replica.upstream, &self.replica.spec.name);
+            tracing::warn!(%upstream, %replica, %fault, "could not list again all that is offered");
         }
+        self.report.listed(self.replica, self.live, self.listing.clone()).await;
     }
 
     /// Brings what a legacy server watches in line with what is wanted.

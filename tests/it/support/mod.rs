@@ -24,7 +24,6 @@ use waypost::base::clock;
 pub(crate) use caller::{Caller, Era, Over};
 pub(crate) use client::{Http, Reply, StdioClient};
 pub(crate) use fake::Fake;
-pub(crate) use hearer::Hearer;
 pub(crate) use peer::Peer;
 pub(crate) use process::{Demo, Gateway};
 pub(crate) use session::Session;
