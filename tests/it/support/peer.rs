@@ -279,6 +279,8 @@ impl Shared {
 pub(crate) struct Turn<'a> {
     /// The request.
     pub(crate) message: Value,
+    /// Its headers, as [`Heard`] has them.
+    pub(crate) headers: Vec<String>,
     /// Its session or process.
     pub(crate) session: usize,
     shared: &'a Shared,
@@ -429,7 +431,13 @@ fn lines(shared: &Arc<Shared>, socket: TcpStream) {
         std::thread::spawn(move || {
             let id = message["id"].clone();
             let out = Out::Line(Arc::clone(&line));
-            let answer = shared.answer(&mut Turn { message, session, shared: &shared, out });
+            let answer = shared.answer(&mut Turn {
+                message,
+                headers: Vec::new(),
+                session,
+                shared: &shared,
+                out,
+            });
             if !answer.is_null() {
                 let (_, message) = whole(&id, answer);
                 drop(line.lock().write_all(format!("{message}\n").as_bytes()));
@@ -455,13 +463,14 @@ fn post(shared: &Arc<Shared>, socket: TcpStream) {
         Some(session) => session,
         None => shared.begin(),
     };
-    shared.heard.lock().push(Heard { session, headers, message: message.clone() });
+    let heard = Heard { session, headers: headers.clone(), message: message.clone() };
+    shared.heard.lock().push(heard);
     if message.get("method").is_none() || message.get("id").is_none() {
         return empty(socket, 202);
     }
     let (id, greets) = (message["id"].clone(), message["method"] == "initialize");
     let out = Out::Post { socket, streams: false };
-    let mut turn = Turn { message, session, shared, out };
+    let mut turn = Turn { message, headers, session, shared, out };
     let answer = shared.answer(&mut turn);
     let Out::Post { mut socket, streams } = turn.out else { return };
     if answer.is_null() {
