@@ -8,6 +8,7 @@
     reason = "the helpers of a test may fail as the test may"
 )]
 
+mod abandoned;
 mod abilities;
 mod asks;
 mod bad_upstreams;
@@ -16,22 +17,36 @@ mod bounds;
 mod bridge;
 mod catalog;
 mod children;
+mod collisions;
+mod completion;
 mod door;
 mod failover;
 mod fidelity;
+mod freshness;
 mod handshakes;
+mod hanging_list;
+mod hidden;
 mod inflight;
 mod ladder;
+mod large;
 mod late;
 mod leaks;
 mod logs;
 mod matrix;
+mod odd_wire;
+mod pagination;
 mod params;
 mod probing;
+mod remembered;
 mod results;
+mod resume;
+mod reuse;
 mod rmcp_peers;
 mod sessions;
+mod slow_reader;
 mod smoke;
 mod stdio_front;
 mod support;
+mod told;
+mod unlisted;
 mod verbs;

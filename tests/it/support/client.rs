@@ -4,9 +4,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 
 use super::process::WAYPOST;
@@ -312,7 +314,7 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> (u16, Headers) {
     (status, headers)
 }
 
-fn read_reply(reader: &mut BufReader<TcpStream>) -> Reply {
+pub(crate) fn read_reply(reader: &mut BufReader<TcpStream>) -> Reply {
     let (status, headers) = read_head(reader);
     let body = read_body(reader, &headers);
     Reply { status, headers, body }
@@ -348,6 +350,8 @@ pub(crate) struct StdioClient {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
+    /// Whether nothing is read of its stdout, and who waits for the end of that.
+    paused: Arc<(Mutex<bool>, Condvar)>,
     _folder: tempfile::TempDir,
 }
 
@@ -373,12 +377,34 @@ impl StdioClient {
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
+        let paused = Arc::<(Mutex<bool>, Condvar)>::default();
+        let pause = Arc::clone(&paused);
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 drop(sender.send(line));
+                let mut paused = pause.0.lock();
+                while *paused {
+                    pause.1.wait(&mut paused);
+                }
             }
         });
-        Self { child, stdin, lines, _folder: folder }
+        Self { child, stdin, lines, paused, _folder: folder }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Reads one line more of its stdout, and then nothing until [`Self::resume`].
+    pub(crate) fn pause(&self) {
+        *self.paused.0.lock() = true;
+    }
+
+    /// Reads on.
+    pub(crate) fn resume(&self) {
+        *self.paused.0.lock() = false;
+        self.paused.1.notify_all();
     }
 
     /// Sends one line.
@@ -394,6 +420,12 @@ impl StdioClient {
     pub(crate) fn next(&self) -> Value {
         let line = self.lines.recv_timeout(PATIENCE).expect("a line on stdout");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
+    }
+
+    /// The next line, if one comes in time.
+    pub(crate) fn next_within(&self, time: Duration) -> Option<Value> {
+        let line = self.lines.recv_timeout(time).ok()?;
+        Some(serde_json::from_str(&line).unwrap())
     }
 
     /// The next line as it came.

@@ -10,13 +10,17 @@ pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod fake;
 pub(crate) mod hearer;
+pub(crate) mod kept;
+pub(crate) mod lists;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod procfs;
+pub(crate) mod puppet;
 pub(crate) mod session;
 pub(crate) mod toml;
 pub(crate) mod upstream;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use waypost::base::clock;
@@ -43,6 +47,15 @@ pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
         assert!(began.elapsed() < PATIENCE, "gave up waiting: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The files of a cache folder, at any depth.
+pub(crate) fn cached(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| if path.is_dir() { cached(&path) } else { vec![path] };
+    let all = paths.flat_map(below);
+    all.filter(|path| path.extension().is_some_and(|ending| ending == "json")).collect()
 }
 
 /// The `_meta` of a modern request whose client declares nothing.

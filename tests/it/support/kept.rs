@@ -1,0 +1,39 @@
+//! A client that sends request after request on one connection.
+
+use std::io::{BufReader, Write as _};
+use std::net::TcpStream;
+
+use super::client::{Reply, read_reply};
+use super::{Gateway, PATIENCE};
+
+/// One connection to the endpoint of a gateway.
+pub(crate) struct Kept {
+    addr: String,
+    reader: BufReader<TcpStream>,
+}
+
+impl Kept {
+    /// Connects.
+    pub(crate) fn to(gateway: &Gateway) -> Self {
+        let socket = TcpStream::connect(gateway.addr()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self { addr: gateway.addr().to_owned(), reader: BufReader::new(socket) }
+    }
+
+    /// A POST as MCP clients send it, with more headers.
+    pub(crate) fn post(&mut self, more: &[(&str, &str)], body: &str) -> Reply {
+        let mut head = format!(
+            "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: {}\r\n",
+            self.addr,
+            body.len()
+        );
+        for (name, value) in more {
+            head.extend([name, ": ", value, "\r\n"]);
+        }
+        head.push_str("\r\n");
+        let socket = self.reader.get_mut();
+        socket.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
+        read_reply(&mut self.reader)
+    }
+}
