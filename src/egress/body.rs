@@ -44,12 +44,14 @@ impl Body {
         pool: &Arc<Pool>,
         site: SiteId,
     ) -> Self {
+        // Taking a piece tells the connection to go on. That shall wake nobody, see `poll_data`.
+        wire.rest();
         if !wire.is_free() {
             let pool = Arc::clone(pool);
             return Self { state: State::Coming(Coming { incoming, wire, pool, site }) };
         }
         // Nothing is outstanding: what there is came with the head, in one piece. It is taken
-        // before the connection rests, which it would disturb.
+        // before the pool has the connection, which would be found disturbed there.
         let piece = match next(&mut incoming) {
             Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
             _ => None,

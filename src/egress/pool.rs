@@ -141,6 +141,21 @@ impl Pool {
     pub(super) fn idle_len(&self) -> usize {
         self.sites.lock().iter().map(|site| site.idle.len()).sum()
     }
+
+    /// How many of them the other side has disturbed. `overlook`: as if it had not, because the
+    /// news came between two looks.
+    #[cfg(test)]
+    pub(super) fn stirred_len(&self, overlook: bool) -> usize {
+        let sites = self.sites.lock();
+        let stirred = sites.iter().flat_map(|site| &site.idle).filter(|i| i.wire.has_stirred());
+        stirred
+            .inspect(|idle| {
+                if overlook {
+                    idle.wire.rest();
+                }
+            })
+            .count()
+    }
 }
 
 impl Site {

@@ -430,37 +430,101 @@ async fn a_call_given_up_closes_the_connection() {
     script.closed(1).await;
 }
 
+/// A server whose first connection ends after its first answer, when it is told to. The others
+/// stay. Answers say the number of the connection.
+struct Numbered {
+    url: String,
+    /// Connection and last byte of every request.
+    seen: Arc<Mutex<Vec<(usize, u8)>>>,
+    end_first: Arc<Semaphore>,
+    _tasks: Tasks,
+}
+
+impl Numbered {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let (tasks, seen) = (Tasks::new(), Arc::new(Mutex::new(Vec::new())));
+        let end_first = Arc::new(Semaphore::new(0));
+        let (all, log, end) = (tasks.clone(), Arc::clone(&seen), Arc::clone(&end_first));
+        tasks.spawn(async move {
+            for number in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (log, end) = (Arc::clone(&log), Arc::clone(&end));
+                all.spawn(async move {
+                    let mut bytes = [0; 1024];
+                    while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+                        log.lock().push((number, bytes[read - 1]));
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}");
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                        if number == 0 && end.try_acquire().is_err() {
+                            tokio::select! {
+                                _ = end.acquire() => break,
+                                ready = stream.readable() => ready.unwrap(),
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        Self { url, seen, end_first, _tasks: tasks }
+    }
+
+    /// Ends the first connection and waits until the client could know.
+    async fn end_first(&self, client: &HttpClient, overlook: bool) {
+        self.end_first.add_permits(1);
+        let noticed = async {
+            while client.pool.stirred_len(overlook) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), noticed).await.unwrap();
+    }
+}
+
+async fn meets_a_closed_connection(overlook: bool) {
+    let (server, client) = (Numbered::start().await, client());
+    for (call, says) in [("a", "0"), ("b", "1"), ("c", "1")] {
+        let request = Request::post(&server.url).body(Full::from(call)).unwrap();
+        let response = client.send(request).await.unwrap();
+        assert_eq!(collect(response.into_body(), 10).await.unwrap(), says);
+        if call == "a" {
+            server.end_first(&client, overlook).await;
+            assert_eq!(client.pool.idle_len(), 1, "still kept");
+        }
+    }
+    assert_eq!(*server.seen.lock(), [(0, b'a'), (1, b'b'), (1, b'c')], "each was seen once");
+}
+
+#[tokio::test]
+async fn a_connection_closed_at_rest_is_not_used() {
+    meets_a_closed_connection(false).await;
+}
+
 #[tokio::test]
 async fn a_request_that_meets_a_closed_connection_goes_over_a_fresh_one() {
-    // The first connection is closed when the client is at rest, the others stay.
-    let tasks = Tasks::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&seen);
-    tasks.spawn(async move {
-        for connection in 0.. {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut bytes = [0; 1024];
-            while let Ok(read @ 1..) = stream.read(&mut bytes).await {
-                let end = String::from_utf8_lossy(&bytes[..read]).chars().last().unwrap();
-                log.lock().push((connection, end));
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
-                if connection == 0 {
-                    break;
-                }
-            }
-        }
-    });
-    let client = client();
-    for call in ["a", "b", "c"] {
-        let request = Request::post(&url).body(Full::from(call)).unwrap();
-        let response = client.send(request).await.unwrap();
-        assert_eq!(collect(response.into_body(), 10).await.unwrap(), "ok");
-        // The end of the first connection is on its way while the client does other things.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    meets_a_closed_connection(true).await;
+}
+
+#[tokio::test]
+async fn a_connection_closed_at_rest_is_dropped_at_the_next_visit() {
+    let (server, other, client) = (Numbered::start().await, Numbered::start().await, client());
+    text_of(&client, &server.url).await;
+    server.end_first(&client, false).await;
+    text_of(&client, &other.url).await;
+    assert_eq!(client.pool.idle_len(), 1);
+}
+
+#[tokio::test]
+async fn the_connection_used_last_is_used_first() {
+    let (server, client) = (Numbered::start().await, client());
+    tokio::join!(text_of(&client, &server.url), text_of(&client, &server.url));
+    assert_eq!(client.pool.idle_len(), 2);
+    let first = text_of(&client, &server.url).await;
+    for _ in 0..5 {
+        assert_eq!(text_of(&client, &server.url).await, first);
     }
-    assert_eq!(*seen.lock(), [(0, 'a'), (1, 'b'), (1, 'c')], "each was seen once");
 }
 
 #[tokio::test]
@@ -552,23 +616,29 @@ async fn a_large_body_comes_whole_and_its_connection_is_used_again() {
     assert_eq!(stub.connections(), 1);
 }
 
+/// Counts how often a task is woken, and wakes it.
+struct Count(AtomicUsize, std::task::Waker);
+
+impl std::task::Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        self.1.wake_by_ref();
+    }
+}
+
 #[tokio::test]
-async fn waiting_for_an_answer_takes_no_turns() {
-    // Polls are counted: one to send, one when the answer is there.
+async fn an_exchange_wakes_its_task_once() {
     let stub = Stub::start(|_| Answer::ok("x").after(Duration::from_millis(30))).await;
     let client = client();
     text_of(&client, &stub.url()).await;
     let url = stub.url();
-    // A task of its own: nothing else wakes it.
-    let tasks = Tasks::new();
-    let counted = tasks.spawn(async move {
-        let mut call = std::pin::pin!(text_of(&client, &url));
-        let mut polls = 0;
-        let answer = std::future::poll_fn(|cx| {
-            polls += 1;
-            call.as_mut().poll(cx)
-        });
-        (answer.await, polls)
+    let mut call = std::pin::pin!(text_of(&client, &url));
+    let mut count = None;
+    let answer = std::future::poll_fn(|cx| {
+        let new = || Arc::new(Count(AtomicUsize::new(0), cx.waker().clone()));
+        let waker = Arc::clone(count.get_or_insert_with(new)).into();
+        call.as_mut().poll(&mut std::task::Context::from_waker(&waker))
     });
-    assert_eq!(counted.await.unwrap(), ("x".to_owned(), 2));
+    assert_eq!(answer.await, "x");
+    assert_eq!(count.unwrap().0.load(Ordering::SeqCst), 1, "when the answer is there");
 }
