@@ -23,6 +23,8 @@ use super::spec::PoolSpec;
 
 /// A call waits so long for an upstream that is starting.
 pub const START_WAIT: Duration = Duration::from_secs(30);
+/// A client that subscribes waits so long for the server to be asked.
+pub const TAKEN_WAIT: Duration = Duration::from_secs(2);
 /// A call waits so long for its client to answer a question.
 pub const INPUT_WAIT: Duration = Duration::from_mins(10);
 
@@ -96,6 +98,20 @@ impl Pool {
         let (turn, inflight) = (AtomicUsize::new(0), Arc::default());
         let (able, relisted) = (ArcSwap::default(), Mutex::default());
         Self { upstream, replicas, able, watched, spec, turn, inflight, stir, relisted, shed }
+    }
+
+    /// Resolves when a server watches this resource for us, or after [`TAKEN_WAIT`].
+    pub async fn taken(&self, uri: &str) {
+        let taken = async {
+            loop {
+                let stirred = self.stir.notified();
+                if self.replicas.iter().any(|replica| replica.has_taken(uri)) {
+                    return;
+                }
+                stirred.await;
+            }
+        };
+        drop(tokio::time::timeout(TAKEN_WAIT, taken).await);
     }
 
     /// What its replicas are asked to watch.

@@ -212,6 +212,7 @@ impl Mcp {
                 if let Err(error) = said {
                     return self.counted(&message, Err(message.refuse(200, &error)));
                 }
+                settle(&session, &message.body, &message.shape).await;
                 let entered =
                     session.enter(Bytes::copy_from_slice(message.id().unwrap_or_default()));
                 let asks = Arc::clone(&session.asks);
@@ -491,6 +492,15 @@ pub(super) fn say(
         _ => {}
     }
     Ok(())
+}
+
+/// A client that subscribes to a resource is answered when its server has been asked.
+pub(super) async fn settle(session: &Session, body: &[u8], shape: &Envelope) {
+    if shape.method == Method::ResourcesSubscribe
+        && let Some(uri) = shape.uri.and_then(|span| unquote(span.of(body)))
+    {
+        session.taken(&uri).await;
+    }
 }
 
 /// What a message that cannot be read is answered with.

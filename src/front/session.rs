@@ -134,6 +134,15 @@ impl Session {
         Ok(())
     }
 
+    /// Resolves when the server of a watched resource has been asked to watch it: what changes from
+    /// then on is told.
+    pub async fn taken(&self, uri: &str) {
+        let pool = self.watching.lock().get(uri).map(|watching| Arc::clone(watching.pool()));
+        if let Some(pool) = pool {
+            pool.taken(uri).await;
+        }
+    }
+
     /// The client watches a resource no more. One that it never watched is no mistake.
     pub fn unwatch(&self, uri: &str) {
         let gone = self.watching.lock().remove(uri);

@@ -22,7 +22,7 @@ use crate::upstream::{Caller, Told};
 
 use super::asks::CallAsks;
 use super::batch::{Part, all};
-use super::mcp::{malformed, modern_caller, notified, say};
+use super::mcp::{malformed, modern_caller, notified, say, settle};
 use super::notes::{Notes, Waiting};
 use super::session::Session;
 use super::spec::LimitSpec;
@@ -288,6 +288,7 @@ impl Pipe {
     }
 
     async fn call(&self, body: &Bytes, shape: &Envelope, caller: &Caller) {
+        settle(&self.current(), body, shape).await;
         let reply = self.reply(body, shape, caller).await;
         self.say(reply).await;
     }

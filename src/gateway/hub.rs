@@ -70,6 +70,13 @@ impl Hub {
     }
 }
 
+impl Watching {
+    /// The upstream that is asked for it.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
 impl Drop for Watching {
     fn drop(&mut self) {
         let key = (self.upstream, std::mem::take(&mut self.uri));

@@ -2,6 +2,8 @@
 //! `subscriptions/listen`. Lost streams are opened again; what may have been missed in between
 //! counts as a change.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -22,11 +24,12 @@ const REOPEN_BASE: Duration = Duration::from_secs(1);
 const REOPEN_MAX: Duration = Duration::from_mins(1);
 
 /// The stream of one server.
-#[derive(Debug)]
 pub struct Changes<'a> {
     link: &'a HttpLink,
     us: &'a Value,
     events: &'a Events,
+    /// Told which resources a modern server watches for us.
+    taken: &'a (dyn Fn(Arc<BTreeSet<String>>) + Sync),
     /// What a modern server is asked to tell; a legacy one tells what it likes.
     filter: Filter,
     /// Lists that count as changed when the stream stands again.
@@ -44,12 +47,19 @@ pub struct Changes<'a> {
 
 impl<'a> Changes<'a> {
     /// Not open yet. `lists` are the ones whose changes the server tells.
-    pub fn new(link: &'a HttpLink, us: &'a Value, events: &'a Events, lists: Lists) -> Self {
+    pub fn new(
+        link: &'a HttpLink,
+        us: &'a Value,
+        events: &'a Events,
+        lists: Lists,
+        taken: &'a (dyn Fn(Arc<BTreeSet<String>>) + Sync),
+    ) -> Self {
         let filter = Filter { lists, ..Filter::default() };
         Self {
             link,
             us,
             events,
+            taken,
             filter,
             missed: lists,
             open: None,
@@ -126,6 +136,9 @@ impl<'a> Changes<'a> {
     /// A new stream stands.
     async fn opened(&mut self, messages: Messages) {
         self.stale = false;
+        if self.link.dialect().era == Era::Modern {
+            (self.taken)(Arc::new(self.filter.uris.clone()));
+        }
         match self.open.replace(messages) {
             // What the old one has told already is not lost.
             Some(mut old) => {

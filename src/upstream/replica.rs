@@ -211,6 +211,8 @@ pub struct Replica {
     pub abilities: Abilities,
     /// Resources that somebody watches.
     pub watched: watch::Receiver<Arc<BTreeSet<String>>>,
+    /// Those of them that the server has been asked to watch.
+    taken: Mutex<Arc<BTreeSet<String>>>,
     relist: Notify,
     live: ArcSwapOption<Live>,
     state: Mutex<State>,
@@ -237,6 +239,7 @@ impl Replica {
             permits,
             abilities,
             watched,
+            taken: Mutex::default(),
             relist: Notify::new(),
             live: ArcSwapOption::empty(),
             state: Mutex::new(State::Starting),
@@ -274,6 +277,17 @@ impl Replica {
     /// A call found it not answering: its keeper looks at once.
     pub fn doubt(&self) {
         self.doubt.notify_one();
+    }
+
+    /// Whether the server has been asked to watch a resource.
+    pub fn has_taken(&self, uri: &str) -> bool {
+        self.taken.lock().contains(uri)
+    }
+
+    /// The server has been asked to watch these, and no others.
+    pub(super) fn set_taken(&self, uris: Arc<BTreeSet<String>>) {
+        *self.taken.lock() = uris;
+        self.stir.notify_waiters();
     }
 
     /// What one that stands beside it has in common with it.

@@ -109,6 +109,7 @@ impl Watch<'_> {
                     } else {
                         subscription = None;
                     }
+                    self.replica.set_taken(uris);
                 }
             }
         }
@@ -116,7 +117,8 @@ impl Watch<'_> {
 
     async fn url(mut self, link: &HttpLink, probed: bool) -> End {
         let changes = self.live.offers.changes;
-        let mut stream = Changes::new(link, &self.means.us, &self.live.events, changes);
+        let taken = |uris| self.replica.set_taken(uris);
+        let mut stream = Changes::new(link, &self.means.us, &self.live.events, changes, &taken);
         let offers = self.live.offers;
         let standing = !changes.is_empty() || offers.subscribe || offers.logging;
         let mut watched = self.replica.watched.clone();
@@ -138,6 +140,7 @@ impl Watch<'_> {
                     stream.watch(self.filter(&uris));
                     if link.dialect().era == Era::Legacy {
                         self.subscribe(&uris).await;
+                        self.replica.set_taken(uris);
                     }
                     continue;
                 }
