@@ -329,6 +329,22 @@ fn a_client_that_cancels_instead_of_answering_ends_call_and_question() {
 }
 
 #[test]
+fn a_session_that_its_client_ends_takes_its_questions_with_it() {
+    both(|over| {
+        let peer = asking(over);
+        let gateway = peer.gateway("");
+        let client = Session::open(&gateway, ABLE);
+        let mut open = client.start("5", "u__leave");
+        assert_eq!(open.message().unwrap()["method"], "elicitation/create");
+        let ended = Http::send("DELETE", &gateway.url(), &[("Mcp-Session-Id", &client.id)], "");
+        assert!((200..300).contains(&ended.status), "{ended:?}");
+        // Nobody can answer any more: there is no session to answer in.
+        assert!(peer.answered(&json!("leave")).message["error"].is_object(), "{over:?}");
+        peer.say("leave");
+    });
+}
+
+#[test]
 fn a_client_on_the_pipe_is_asked_too() {
     both(|over| {
         let peer = asking(over);

@@ -43,7 +43,9 @@ fn tables(servers: &[(&str, Peer)]) -> String {
 
 fn before(servers: &[(&str, Peer)]) -> Gateway {
     let gateway = Gateway::start(&tables(servers));
-    servers.iter().for_each(|(name, _)| drop(replicas_up(&gateway, name, 1)));
+    for (name, _) in servers {
+        replicas_up(&gateway, name, 1);
+    }
     gateway
 }
 

@@ -1,7 +1,10 @@
 //! What comes too late, unasked, or for somebody else: cancels, answers and progress that must
 //! reach nobody (2025-11-25 and 2026-07-28, basic/utilities).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use waypost::base::clock;
 
 use crate::support::peer::{Turn, no_method, progressed, text, tools};
 use crate::support::session::{call, cancel};
@@ -13,12 +16,13 @@ use crate::support::{
 /// A server whose tool `hold` answers when the test says so, and `t` at once.
 fn server(era: Era, over: Over) -> Peer {
     Peer::start(era, over, |turn| match (turn.method(), turn.name()) {
-        ("tools/list", _) => tools(&["t", "hold", "ticks", "after", "strange"]),
+        ("tools/list", _) => tools(&["t", "hold", "never", "ticks", "after", "strange"]),
         ("tools/call", "t") => text("now"),
         ("tools/call", "hold") => {
             turn.wait("hold");
             text("late")
         }
+        ("tools/call", "never") => Value::Null,
         ("tools/call", "ticks") => ticks(turn),
         ("tools/call", "after") => after(turn),
         ("tools/call", "strange") => strange(turn),
@@ -170,6 +174,34 @@ fn a_call_that_is_given_up_while_it_waits_for_its_turn_never_reaches_the_server(
         assert!(peer.calls("ticks").is_empty(), "{era:?} {over:?}");
         assert!(peer.calls("after").is_empty(), "{era:?} {over:?}");
         assert!(peer.heard("notifications/cancelled").is_empty(), "{era:?} {over:?}");
+    });
+}
+
+/// How soon a server hears that a modern client has hung up.
+const SOON: Duration = Duration::from_millis(100);
+
+#[test]
+fn a_server_hears_within_a_tenth_of_a_second_that_a_modern_client_has_hung_up() {
+    cells(|era, over| {
+        let peer = server(era, over);
+        let gateway = peer.gateway("");
+        let (headers, body) =
+            Http::modern_parts("1", "tools/call", Some("u__never"), r#""name":"u__never""#);
+        let closing = era == Era::Modern && over == Over::Http;
+        let told = || {
+            if closing { peer.left() } else { peer.heard("notifications/cancelled").len() }
+        };
+        // The best of some tries: the machine of a test may be busy with others.
+        let tries = (1..=10).map(|number| {
+            let open = Http::open(&gateway.url(), &headers, &body);
+            peer.called("never", number);
+            let began = clock::now();
+            drop(open);
+            eventually("the cancel", || (told() >= number).then_some(()));
+            began.elapsed()
+        });
+        let best = tries.min().unwrap();
+        assert!(best < SOON, "{era:?} {over:?}: {best:?}");
     });
 }
 

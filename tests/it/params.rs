@@ -20,7 +20,7 @@ fn schemas(all: &[(&str, Value)]) -> Value {
     }))
 }
 
-fn object(properties: Value) -> Value {
+fn object(properties: &Value) -> Value {
     json!({"type": "object", "properties": properties})
 }
 
@@ -46,6 +46,9 @@ fn modern(gateway: &Gateway, tool: &str, arguments: &str, more: &[(&str, &str)])
 
 // === what is the same ===
 
+/// Names and values of headers.
+type Lines = &'static [(&'static str, &'static str)];
+
 const N: &str = "Mcp-Param-N";
 const S: &str = "Mcp-Param-S";
 const B: &str = "Mcp-Param-B";
@@ -55,7 +58,7 @@ fn annotated(_: &Turn<'_>) -> Value {
     let deep = json!({"type": "string", "x-mcp-header": "Deep"});
     schemas(&[(
         "t",
-        object(json!({
+        object(&json!({
             "n": {"type": "integer", "x-mcp-header": "N"},
             "s": {"type": "string", "x-mcp-header": "S"},
             "b": {"type": "boolean", "x-mcp-header": "B"},
@@ -70,7 +73,7 @@ fn a_header_that_says_what_the_body_says_passes_and_is_made_anew_for_the_server(
     let peer = server(annotated);
     let gateway = peer.gateway("");
     listed(&gateway, "u__t");
-    let rows: &[(&str, &[(&str, &str)], &[(&str, &str)])] = &[
+    let rows: &[(&str, Lines, Lines)] = &[
         (r#"{"n":42}"#, &[(N, "42")], &[(N, "42")]),
         (r#"{"n":42}"#, &[(N, "42.0")], &[(N, "42")]),
         (r#"{"n":42.0}"#, &[(N, "42")], &[(N, "42")]),
@@ -152,29 +155,29 @@ fn a_header_that_says_something_else_is_refused_and_the_server_sees_nothing() {
 /// Annotations that a client over HTTP must not follow, by the names of their tools.
 fn bad() -> Vec<(&'static str, Value)> {
     let of = |name: Value| json!({"type": "string", "x-mcp-header": name});
-    let named = |name: &str| object(json!({"a": of(json!(name))}));
+    let named = |name: &str| object(&json!({"a": of(json!(name))}));
     let under =
-        |keyword: &str, schema: Value| object(json!({"a": {"type": "object", keyword: schema}}));
+        |keyword: &str, schema: Value| object(&json!({"a": {"type": "object", keyword: schema}}));
     let ok = || of(json!("A"));
-    let inner = || object(json!({"b": ok()}));
+    let inner = || object(&json!({"b": ok()}));
     vec![
-        ("twice", object(json!({"a": of(json!("Region")), "b": of(json!("rEGION"))}))),
+        ("twice", object(&json!({"a": of(json!("Region")), "b": of(json!("rEGION"))}))),
         (
             "twice_nested",
-            object(json!({"a": of(json!("X")), "o": object(json!({"b": of(json!("x"))}))})),
+            object(&json!({"a": of(json!("X")), "o": object(&json!({"b": of(json!("x"))}))})),
         ),
-        ("number", object(json!({"a": {"type": "number", "x-mcp-header": "A"}}))),
-        ("object", object(json!({"a": {"type": "object", "x-mcp-header": "A"}}))),
-        ("array", object(json!({"a": {"type": "array", "x-mcp-header": "A"}}))),
-        ("null", object(json!({"a": {"type": "null", "x-mcp-header": "A"}}))),
+        ("number", object(&json!({"a": {"type": "number", "x-mcp-header": "A"}}))),
+        ("object", object(&json!({"a": {"type": "object", "x-mcp-header": "A"}}))),
+        ("array", object(&json!({"a": {"type": "array", "x-mcp-header": "A"}}))),
+        ("null", object(&json!({"a": {"type": "null", "x-mcp-header": "A"}}))),
         ("empty", named("")),
         ("line_break", named("A\r\nX-Evil: 1")),
         ("space", named("A B")),
         ("colon", named("A:")),
         ("umlaut", named("\u{c4}")),
-        ("no_text", object(json!({"a": of(json!(7))}))),
-        ("items", object(json!({"a": {"type": "array", "items": ok()}}))),
-        ("prefix_items", object(json!({"a": {"type": "array", "prefixItems": [ok()]}}))),
+        ("no_text", object(&json!({"a": of(json!(7))}))),
+        ("items", object(&json!({"a": {"type": "array", "items": ok()}}))),
+        ("prefix_items", object(&json!({"a": {"type": "array", "prefixItems": [ok()]}}))),
         ("one_of", under("oneOf", json!([inner()]))),
         ("any_of", under("anyOf", json!([inner()]))),
         ("all_of", under("allOf", json!([inner()]))),
@@ -194,13 +197,13 @@ fn bad() -> Vec<(&'static str, Value)> {
 fn good() -> Vec<(&'static str, Value)> {
     let of = |name: &str| json!({"type": "string", "x-mcp-header": name});
     vec![
-        ("plain", object(json!({"a": {"type": "string"}}))),
-        ("one", object(json!({"a": of("A")}))),
-        ("odd_token", object(json!({"a": of("a.b-c_d~e!#$%&'*+^`|9")}))),
-        ("nested", object(json!({"o": object(json!({"b": of("B")}))}))),
+        ("plain", object(&json!({"a": {"type": "string"}}))),
+        ("one", object(&json!({"a": of("A")}))),
+        ("odd_token", object(&json!({"a": of("a.b-c_d~e!#$%&'*+^`|9")}))),
+        ("nested", object(&json!({"o": object(&json!({"b": of("B")}))}))),
         // A property of that name is a parameter, and an example is an example.
-        ("so_named", object(json!({"x-mcp-header": {"type": "number"}}))),
-        ("example", object(json!({"a": {"type": "object", "default": {"x-mcp-header": ""}}}))),
+        ("so_named", object(&json!({"x-mcp-header": {"type": "number"}}))),
+        ("example", object(&json!({"a": {"type": "object", "default": {"x-mcp-header": ""}}}))),
     ]
 }
 
@@ -246,7 +249,7 @@ fn changing(stubborn: bool) -> Peer {
         "tools/list" => {
             let region = json!({"type": "string", "x-mcp-header": "Region"});
             let now = if turn.was_said("changed") { region } else { json!({"type": "string"}) };
-            schemas(&[("t", object(json!({"region": now})))])
+            schemas(&[("t", object(&json!({"region": now})))])
         }
         "tools/call" => {
             let mirrored = turn.headers.iter().any(|line| line == "mcp-param-region: eu");
