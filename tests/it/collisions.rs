@@ -116,7 +116,9 @@ fn in_whatever_order_three_upstreams_start_the_lists_and_the_owners_are_the_same
 fn a_restart_gives_the_same_lists_byte_for_byte_and_the_same_owners_before_anything_is_up() {
     let cache = tempfile::tempdir().unwrap();
     let (servers, config) = three();
-    servers.iter().for_each(|(_, gate)| gate.open());
+    for (_, gate) in &servers {
+        gate.open();
+    }
     let config = crate::support::upstream::config(&format!(
         "[catalog]\ncache_dir = {:?}\n{config}",
         cache.path()

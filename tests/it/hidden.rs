@@ -23,6 +23,8 @@ const RETRY: &str =
 /// What makes a legacy call a task (2025-11-25, basic/utilities/tasks).
 const TASK: &str = r#""task":{"ttl":60000}"#;
 
+const NOTHING: [&str; 0] = [];
+
 fn server(era: Era) -> Puppet {
     Puppet::offers(Offer::new("u", era).tools(&TOOLS))
 }
@@ -76,7 +78,7 @@ fn a_hidden_tool_is_in_no_list_and_refused_to_every_client_in_every_form_of_a_ca
         let call = format!(r#""name":"{old}","arguments":{{}},{RETRY}"#);
         let answer = client.ask("tools/call", Some(&old), &call);
         assert!(answer["error"].is_object(), "{what}: {answer}");
-        assert_eq!(reached(&server), [] as [&str; 0], "{what}");
+        assert_eq!(reached(&server), NOTHING, "{what}");
 
         // The shown ones work, in the same forms.
         for (shown, original) in [("shown", "shown"), ("new_name", "old_name")] {
@@ -134,7 +136,7 @@ fn no_way_of_writing_its_name_reaches_a_hidden_tool() {
             let reply = Http::post(&gateway.url(), &headers, &body);
             assert!(reply.answer()["error"].is_object(), "{name}: {reply:?}");
         }
-        assert_eq!(reached(&server), [] as [&str; 0], "{prefix:?}");
+        assert_eq!(reached(&server), NOTHING, "{prefix:?}");
     }
 }
 

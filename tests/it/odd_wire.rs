@@ -29,7 +29,7 @@ fn stream(wire: &mut Wire, text: &str) {
 fn over_lines(message: &str) -> String {
     let pretty: Value = serde_json::from_str(message).unwrap();
     let pretty = serde_json::to_string_pretty(&pretty).unwrap();
-    pretty.lines().map(|line| format!("data: {line}\n")).collect::<String>() + "\n"
+    format!("data: {}\n\n", pretty.replace('\n', "\ndata: "))
 }
 
 type Form = fn(&Seen, &mut Wire);

@@ -34,7 +34,8 @@ fn server(era: Era, gate: &Gate) -> Puppet {
 
 fn text(cache: &Path, server: &Puppet) -> String {
     config(&format!(
-        "[catalog]\ncache_dir = {cache:?}\n{}",
+        "[catalog]\ncache_dir = \"{}\"\n{}",
+        cache.display(),
         upstream("u", "timeout = \"20s\"", &[url(&server.url)])
     ))
 }

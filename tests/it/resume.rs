@@ -182,11 +182,9 @@ fn unknown(reply: &Reply, servers: &[&Puppet], what: &str) {
 fn without_an_event_id_a_closed_stream_is_an_unknown_outcome_and_nothing_is_sent_again() {
     let cut = |wire: &mut Wire, broken: bool| {
         if broken {
-            wire.hang_up()
+            wire.hang_up();
         } else {
-            {
-                wire.end();
-            }
+            wire.end();
         }
     };
     for (what, first, broken) in [

@@ -10,6 +10,8 @@ use crate::support::toml::{upstream, url};
 use crate::support::upstream::config;
 use crate::support::{Caller, Era, Gateway, Http, Over, eventually};
 
+const NOTHING: [&str; 0] = [];
+
 /// What a server says of a resource that it does not have.
 fn missing(seen: &Seen, era: Era) -> Value {
     let code = if era == Era::Modern { -32602 } else { -32002 };
@@ -107,7 +109,7 @@ fn a_link_in_a_result_is_read_at_who_gave_it_and_nowhere_else() {
                     assert_eq!(said(&answer), format!("b:{uri}"), "{era:?} {over:?} {what}");
                 }
             }
-            assert_eq!(reads(&a), [] as [&str; 0], "{era:?} {over:?} {what}");
+            assert_eq!(reads(&a), NOTHING, "{era:?} {over:?} {what}");
         }
     }
 }
@@ -241,5 +243,5 @@ fn a_template_goes_before_likeness() {
             .then_some(())
     });
     assert_eq!(said(&read_modern(&gateway, WANTED)), format!("b:{WANTED}"));
-    assert_eq!(reads(&a), [] as [&str; 0]);
+    assert_eq!(reads(&a), NOTHING);
 }
