@@ -93,10 +93,12 @@ fn an_error_of_the_upstream_does_not_cost_a_connection() {
     let server = server(Era::Modern);
     let gateway = Gateway::start(&upstream("u", "", &[url(&server.url)]));
     listed(&gateway, "u__json");
-    for _ in 0..200 {
+    for _ in 0..800 {
         let reply = Http::modern_call(&gateway.url(), "u__error", "{}");
         assert_eq!(reply.verdict(), (200, -32602), "{reply:?}");
     }
     let (used, calls) = connections(&server);
-    assert!(calls == 200 && used <= 2, "{used} connections for {calls} calls");
+    assert_eq!(calls, 800);
+    // The gateway looks after the server beside the calls, on connections of its own.
+    assert!(used * 100 <= calls, "{used} connections for {calls} calls");
 }

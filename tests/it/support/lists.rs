@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Http;
 
-/// The results of all pages of a list.
+/// The results of all pages of a list. One that changes while it is read is read again.
 #[track_caller]
 pub(crate) fn pages(url: &str, method: &str) -> Vec<Value> {
     let mut pages: Vec<Value> = Vec::new();
@@ -16,6 +16,10 @@ pub(crate) fn pages(url: &str, method: &str) -> Vec<Value> {
             Some(cursor) => format!(r#""cursor":{cursor}"#),
         };
         let answer = Http::modern(url, "1", method, None, &params).answer();
+        if !pages.is_empty() && answer["error"]["message"].to_string().contains("has changed") {
+            pages.clear();
+            continue;
+        }
         assert!(answer["result"].is_object(), "{answer}");
         pages.push(answer["result"].clone());
         assert!(pages.len() < 1_000, "{method} does not end");
