@@ -167,7 +167,10 @@ impl Mcp {
     async fn modern(&self, message: Message) -> Outcome {
         match (message.shape.shape, message.shape.method) {
             (Shape::Notification | Shape::Response, _) => Ok(accepted()),
-            (Shape::Request, Method::Listen) => self.counted(&message, self.listen(&message)),
+            (Shape::Request, Method::Listen) => {
+                let outcome = self.listen(&message).await;
+                self.counted(&message, outcome)
+            }
             (Shape::Request, _) => {
                 let caller = Arc::new(modern_caller(&message.body, &message.shape));
                 Ok(self.run(message, caller, None).await)
@@ -181,13 +184,14 @@ impl Mcp {
         outcome
     }
 
-    fn listen(&self, message: &Message) -> Outcome {
+    async fn listen(&self, message: &Message) -> Outcome {
         let params = message.shape.params.map_or(b"{}".as_slice(), |span| span.of(&message.body));
         let gateway = &self.shared.gateway;
         let tidings = Tidings::new(gateway);
         let subscription = Subscription::open(message.id().unwrap_or(b"null"), params, gateway)
             .map_err(|error| message.refuse(400, &error))?;
         let counted = self.stream(message.id())?;
+        subscription.taken().await;
         let stop = self.shared.tasks.stop_token().clone();
         let events = Listening::new(subscription, tidings, stop);
         Ok(stream(Stream::new(events, Some(counted))))

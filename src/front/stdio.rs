@@ -345,6 +345,7 @@ impl Pipe {
             Ok(subscription) => subscription,
             Err(error) => return self.say(error.message(id(body, shape))).await,
         };
+        subscription.taken().await;
         self.say(subscription.acknowledged()).await;
         loop {
             tokio::select! {

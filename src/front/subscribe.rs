@@ -25,6 +25,9 @@ use super::session::Session;
 /// Changes of lists within this time are told once.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
+/// Longest wait of an acknowledgement for servers that are asked to watch resources.
+const TAKEN_WAIT: Duration = Duration::from_millis(500);
+
 /// What happened.
 #[derive(Debug)]
 pub enum News {
@@ -117,6 +120,18 @@ impl Subscription {
         let watching = uris.into_iter().filter_map(watch).collect();
         let told = gateway.changes().borrow().of(Abilities::NONE);
         Ok(Self { id: Bytes::copy_from_slice(id), lists, told, watching })
+    }
+
+    /// Resolves when the servers of the watched resources have been asked to watch them, so that what
+    /// changes after the acknowledgement is told; or after [`TAKEN_WAIT`], since a slow server must
+    /// not hold the acknowledgement up.
+    pub async fn taken(&self) {
+        let all = async {
+            for watching in &self.watching {
+                watching.pool().taken(&watching.uri).await;
+            }
+        };
+        drop(tokio::time::timeout(TAKEN_WAIT, all).await);
     }
 
     /// The first message: what is honoured.

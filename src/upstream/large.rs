@@ -22,6 +22,9 @@ use super::exchange::RawId;
 /// what is wrong with them can be told.
 pub const LARGE_FROM: usize = 256 * 1024;
 
+/// Largest answer that is passed on in bytes: one without an end must end.
+pub const LARGE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 /// A large answer as it comes in.
 #[derive(Debug)]
 pub struct Large {
@@ -46,6 +49,7 @@ impl Large {
         let mut mended = Mended {
             passage: Some(Passage::new(&self.id, client_id, era)),
             ready: VecDeque::new(),
+            bytes: 0,
             rest: self.rest,
             silence,
             timer: Box::pin(tokio::time::sleep(silence)),
@@ -69,6 +73,8 @@ pub trait Ending: Send {
 pub struct Mended {
     passage: Option<Passage>,
     ready: VecDeque<Bytes>,
+    /// How many have come.
+    bytes: u64,
     rest: Body,
     silence: Duration,
     timer: Pin<Box<Sleep>>,
@@ -125,6 +131,11 @@ impl Mended {
     }
 
     fn pass(&mut self, piece: Bytes) -> Result<(), Fault> {
+        self.bytes = self.bytes.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        if self.bytes > LARGE_BYTES_MAX {
+            let text = format!("its answer is larger than {LARGE_BYTES_MAX} bytes");
+            return Err(Fault::upstream(Kind::TooLarge, Sent::Maybe, text));
+        }
         let mut out = SmallVec::new();
         if let Some(passage) = &mut self.passage {
             passage.push(piece, &mut out).map_err(|broken| broke(broken.to_string()))?;

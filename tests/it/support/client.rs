@@ -79,6 +79,14 @@ impl Http {
         Open::start("POST", url, &[&JSON, more].concat(), body)
     }
 
+    /// A POST as MCP clients send it, whose answer is read as it comes over the wire.
+    pub(crate) fn begin(url: &str, more: &[(&str, &str)], body: &str) -> TcpStream {
+        let mut socket = TcpStream::connect(split(url).0).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(&request("POST", url, &[&JSON, more].concat(), body)).unwrap();
+        socket
+    }
+
     /// The legacy stream of a session.
     pub(crate) fn open_get(url: &str, session: &str) -> Open {
         Open::start("GET", url, &[("Accept", "text/event-stream"), ("Mcp-Session-Id", session)], "")
