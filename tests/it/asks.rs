@@ -73,6 +73,13 @@ fn said(answer: &Value) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| json!(text))
 }
 
+/// A client of these capabilities that has listed the tools, as clients do.
+fn listing(gateway: &Gateway, capabilities: &str) -> Session {
+    let session = Session::open(gateway, capabilities);
+    assert!(session.tools().iter().any(|tool| tool.starts_with("u__")));
+    session
+}
+
 fn both(check: impl Fn(Over)) {
     for over in [Over::Http, Over::Stdio] {
         check(over);
@@ -104,7 +111,7 @@ fn a_question_reaches_the_client_on_the_stream_of_its_call_and_the_answer_goes_b
     both(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
-        let client = Session::open(&gateway, ABLE);
+        let client = listing(&gateway, ABLE);
         for (tool, ask) in [
             ("sample", json!(77)),
             ("form", json!("a\"b")),
@@ -134,12 +141,52 @@ fn a_question_reaches_the_client_on_the_stream_of_its_call_and_the_answer_goes_b
     });
 }
 
+/// Kinds of clients that can all be asked with a form, and differ in the rest.
+const KINDS: [&str; 7] = [
+    r#"{"elicitation":{}}"#,
+    r#"{"elicitation":{"form":{},"url":{}}}"#,
+    r#"{"elicitation":{},"roots":{}}"#,
+    r#"{"elicitation":{},"sampling":{}}"#,
+    r#"{"elicitation":{},"sampling":{"tools":{}}}"#,
+    r#"{"elicitation":{},"roots":{},"sampling":{}}"#,
+    r#"{"elicitation":{"form":{},"url":{}},"roots":{},"sampling":{}}"#,
+];
+
+#[test]
+fn the_first_call_of_the_first_client_of_its_kind_is_asked_too() {
+    both(|over| {
+        let peer = asking(over);
+        let gateway = peer.gateway("");
+        // They come at once: the gateway is busy with each of them.
+        std::thread::scope(|scope| {
+            for capabilities in KINDS {
+                let gateway = &gateway;
+                scope.spawn(move || {
+                    let client = Session::open(gateway, capabilities);
+                    let mut open = client.start("1", "u__form");
+                    if open.header("content-type").as_deref() != Some("text/event-stream") {
+                        panic!("{over:?} {capabilities}: it was not asked: {:?}", open.rest());
+                    }
+                    let asked = open.message().unwrap();
+                    client.answer(&asked, &reply_to("form"));
+                    let answer = said(&open.rest()[0]);
+                    assert_eq!(answer, reply_to("form")["result"], "{over:?} {capabilities}");
+                });
+            }
+        });
+        // Nor did any call run where its client's abilities were not declared.
+        let plain = peer.session(false);
+        let strays = peer.calls("form").iter().filter(|call| call.session == plain).count();
+        assert_eq!(strays, 0, "{over:?}");
+    });
+}
+
 #[test]
 fn what_a_client_refuses_or_fails_at_reaches_the_upstream_as_it_is() {
     both(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
-        let client = Session::open(&gateway, ABLE);
+        let client = listing(&gateway, ABLE);
         for body in [
             json!({"error": {"code": -1, "message": "User rejected", "data": {"n": [1]}}}),
             json!({"result": {"action": "decline"}}),
@@ -158,7 +205,7 @@ fn what_a_client_refuses_or_fails_at_reaches_the_upstream_as_it_is() {
 fn of_two_clients_at_once_each_is_asked_its_own_questions_only() {
     let peer = asking(Over::Http);
     let gateway = peer.gateway("");
-    let clients: Vec<Session> = (0..4).map(|_| Session::open(&gateway, ABLE)).collect();
+    let clients: Vec<Session> = (0..4).map(|_| listing(&gateway, ABLE)).collect();
     // All calls run under the same id, and all questions are open, before the first is answered.
     let ask = |n: usize| json!(format!("ask {n}"));
     let mut open: Vec<_> = clients
@@ -184,7 +231,7 @@ fn of_two_clients_at_once_each_is_asked_its_own_questions_only() {
 fn nobody_can_answer_for_another_session_or_twice() {
     let peer = asking(Over::Http);
     let gateway = peer.gateway("");
-    let (one, other) = (Session::open(&gateway, ABLE), Session::open(&gateway, ABLE));
+    let (one, other) = (listing(&gateway, ABLE), listing(&gateway, ABLE));
     let mut open = one.begin(&call("1", "u__form", r#""arguments":{"ask":"mine"}"#));
     let asked = open.message().unwrap();
     let wrong = json!({"result": {"action": "accept", "content": {"name": "evil"}}});
@@ -213,7 +260,7 @@ fn a_client_that_cannot_be_asked_is_not_and_the_upstream_hears_so_at_once() {
             (r#"{"roots":{}}"#, &["sample", "form", "url"], Some("roots")),
             (r#"{"sampling":{}}"#, &["form", "url", "roots"], Some("sample")),
         ] {
-            let client = Session::open(&gateway, capabilities);
+            let client = listing(&gateway, capabilities);
             for tool in refused {
                 let reply = client.call(&format!("u__{tool}"), "{}");
                 let messages = reply.messages();
@@ -249,7 +296,7 @@ fn a_modern_client_that_declares_nothing_is_asked_nothing_and_its_call_goes_on()
 fn a_question_on_a_shared_child_that_could_be_two_clients_is_refused() {
     let peer = asking(Over::Stdio);
     let gateway = peer.gateway("");
-    let (one, other) = (Session::open(&gateway, ABLE), Session::open(&gateway, ABLE));
+    let (one, other) = (listing(&gateway, ABLE), listing(&gateway, ABLE));
     let mut held = one.start("1", "u__hold");
     peer.called("hold", 1);
     // The child says nothing about whose question it is: both clients could be asked.
@@ -271,7 +318,7 @@ fn a_question_on_a_shared_child_that_could_be_two_clients_is_refused() {
 fn a_question_on_a_child_is_not_ambiguous_because_of_clients_who_cannot_be_asked() {
     let peer = asking(Over::Stdio);
     let gateway = peer.gateway("");
-    let (dumb, able) = (Session::open(&gateway, "{}"), Session::open(&gateway, ABLE));
+    let (dumb, able) = (listing(&gateway, "{}"), listing(&gateway, ABLE));
     let mut held = dumb.start("1", "u__hold");
     peer.called("hold", 1);
     let mut open = able.start("1", "u__form");
@@ -287,7 +334,7 @@ fn a_question_that_is_open_when_its_call_is_answered_is_taken_back() {
     both(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
-        let client = Session::open(&gateway, ABLE);
+        let client = listing(&gateway, ABLE);
         let mut open = client.start("1", "u__leave");
         let asked = open.message().unwrap();
         assert_eq!(asked["method"], "elicitation/create");
@@ -312,7 +359,7 @@ fn a_client_that_cancels_instead_of_answering_ends_call_and_question() {
     both(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
-        let client = Session::open(&gateway, ABLE);
+        let client = listing(&gateway, ABLE);
         let mut open = client.start("5", "u__leave");
         let asked = open.message().unwrap();
         client.cancel("5");
@@ -333,7 +380,7 @@ fn a_session_that_its_client_ends_takes_its_questions_with_it() {
     both(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
-        let client = Session::open(&gateway, ABLE);
+        let client = listing(&gateway, ABLE);
         let mut open = client.start("5", "u__leave");
         assert_eq!(open.message().unwrap()["method"], "elicitation/create");
         let ended = Http::send("DELETE", &gateway.url(), &[("Mcp-Session-Id", &client.id)], "");
@@ -388,7 +435,7 @@ fn a_question_outside_of_any_call_is_refused_and_a_ping_answered() {
                 }
             });
         let gateway = peer.gateway("");
-        let client = Session::open(&gateway, ABLE);
+        let client = listing(&gateway, ABLE);
         assert!(client.tools().contains(&"u__t".to_owned()));
         let session = peer.session(true);
         let (method, params) = question("roots").unwrap();
@@ -410,7 +457,7 @@ fn the_time_in_which_a_client_thinks_is_not_the_upstreams_silence() {
     both(|over| {
         let peer = asking(over);
         let gateway = peer.gateway(IDLE);
-        let client = Session::open(&gateway, ABLE);
+        let client = listing(&gateway, ABLE);
         let mut open = client.start("1", "u__form");
         let asked = open.message().unwrap();
         // Nothing comes: that is what this test is about.
@@ -435,7 +482,7 @@ fn an_upstream_that_falls_silent_after_the_answer_is_given_up() {
             _ => no_method(),
         });
         let gateway = peer.gateway(IDLE);
-        let client = Session::open(&gateway, ABLE);
+        let client = listing(&gateway, ABLE);
         let mut open = client.start("1", "u__t");
         let asked = open.message().unwrap();
         client.answer(&asked, &reply_to("form"));
@@ -451,7 +498,7 @@ fn a_client_that_hangs_up_in_the_middle_of_a_question_ends_neither_the_gateway_n
     both(|over| {
         let peer = asking(over);
         let gateway: Gateway = peer.gateway("");
-        let client = Session::open(&gateway, ABLE);
+        let client = listing(&gateway, ABLE);
         let mut open = client.start("1", "u__leave");
         let asked = open.message().unwrap();
         drop(open);

@@ -290,6 +290,7 @@ fn progress_and_questions_of_a_batch_come_before_its_answer_on_one_stream() {
     });
     let gateway = peer.gateway("");
     let session = Session::of(&gateway, BATCHED, r#"{"roots":{}}"#);
+    assert!(session.tools().contains(&"u__asks".to_owned()));
     let ticks = |id: &str, token: &str| {
         call(id, "u__ticks", &format!(r#""_meta":{{"progressToken":{token}}}"#))
     };
