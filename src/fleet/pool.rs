@@ -23,6 +23,9 @@ use super::spec::PoolSpec;
 
 /// A call waits so long for an upstream that is starting.
 pub const START_WAIT: Duration = Duration::from_secs(30);
+/// The first call of the first client of its abilities waits so long for it to be decided whether
+/// it has replicas of its own.
+const KNOWN_WAIT: Duration = Duration::from_secs(2);
 /// A client that subscribes waits so long for the server to be asked.
 pub const TAKEN_WAIT: Duration = Duration::from_secs(2);
 /// A call waits so long for its client to answer a question.
@@ -128,6 +131,7 @@ impl Pool {
             None => all.remove(&abilities),
         };
         self.able.store(Arc::new(all));
+        self.stir.notify_waiters();
     }
 
     /// The replicas for clients of these abilities, by place.
@@ -157,6 +161,28 @@ impl Pool {
     fn seats(&self, abilities: Abilities) -> Seats<'_> {
         let able = (!abilities.is_empty()).then(|| self.able.load_full());
         Seats { replicas: &self.replicas, able, abilities }
+    }
+
+    /// The same, once it is known whether there are any for these abilities: the first client of its
+    /// kind may call before they are told of.
+    async fn known_seats(&self, abilities: Abilities) -> Seats<'_> {
+        let known = async {
+            loop {
+                let stirred = self.stir.notified();
+                let seats = self.seats(abilities);
+                if seats.is_known() {
+                    return seats;
+                }
+                stirred.await;
+            }
+        };
+        match abilities.is_empty() {
+            true => self.seats(abilities),
+            false => {
+                let known = tokio::time::timeout(KNOWN_WAIT, known).await;
+                known.unwrap_or_else(|_elapsed| self.seats(abilities))
+            }
+        }
     }
 
     /// Waits while nothing is up and something is starting, up to [`START_WAIT`] and no longer than
@@ -193,7 +219,7 @@ impl Pool {
     ) -> Result<Answered, Fault> {
         let mut counted = Some(self.enter()?);
         let deadline = clock::now() + self.spec.timeout_max;
-        let seats = self.seats(request.caller.abilities);
+        let seats = self.known_seats(request.caller.abilities).await;
         if !self.is_up() || seats.any_new() {
             self.starting(&seats).await;
         }
@@ -375,6 +401,11 @@ struct Seats<'a> {
 }
 
 impl Seats<'_> {
+    /// Whether it was decided which replicas these clients have.
+    fn is_known(&self) -> bool {
+        self.able.as_ref().is_none_or(|able| able.contains_key(&self.abilities))
+    }
+
     fn own(&self) -> &[Option<Arc<Replica>>] {
         let able = self.able.as_ref().and_then(|able| able.get(&self.abilities));
         able.map(Vec::as_slice).unwrap_or_default()

@@ -71,9 +71,13 @@ impl Guard {
     /// client's port is not ours.
     fn knows(&self, authority: &str) -> bool {
         match split(authority) {
-            Some((host, _)) => self.hosts.contains(&host),
+            Some((host, _)) => self.is_host(host),
             None => false,
         }
+    }
+
+    fn is_host(&self, host: &str) -> bool {
+        self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
     }
 
     fn is_own(&self, origin: &str) -> bool {
@@ -86,32 +90,26 @@ impl Guard {
             Some(("https", rest)) => (rest, 443),
             _ => return false,
         };
-        split(authority).is_some_and(|(host, port)| {
-            self.hosts.contains(&host) && port.unwrap_or(usual) == self.port
-        })
+        split(authority)
+            .is_some_and(|(host, port)| self.is_host(host) && port.unwrap_or(usual) == self.port)
     }
 }
 
 /// Host and port of an authority; `None` for anything odd, such as user information or a trailing
-/// dot.
-fn split(authority: &str) -> Option<(String, Option<u16>)> {
-    let lower = authority.to_ascii_lowercase();
-    let (host, port) = match lower.strip_prefix('[') {
-        Some(rest) => {
-            let (inside, after) = rest.split_once(']')?;
-            (format!("[{inside}]"), after.to_owned())
-        }
-        None => match lower.split_once(':') {
-            Some((host, port)) => (host.to_owned(), format!(":{port}")),
-            None => (lower, String::new()),
-        },
+/// dot. The host keeps its brackets.
+fn split(authority: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = if authority.starts_with('[') {
+        authority.split_at_checked(authority.find(']')? + 1)?
+    } else {
+        authority.split_at_checked(authority.find(':').unwrap_or(authority.len()))?
     };
     match port.strip_prefix(':') {
         None if port.is_empty() => Some((host, None)),
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            Some((host, Some(digits.parse().ok()?)))
+        None => None,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().ok().map(|port| (host, Some(port)))
         }
-        _ => None,
+        Some(_) => None,
     }
 }
 

@@ -23,10 +23,12 @@ fn range_takes(range: &str, wanted: &str) -> bool {
         let quality = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
         quality.is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0))
     });
-    let family = wanted.split('/').next().unwrap_or_default();
-    let matches = kind == "*/*"
-        || kind.eq_ignore_ascii_case(wanted)
-        || kind.eq_ignore_ascii_case(&format!("{family}/*"));
+    let family = || {
+        let (own, any) = kind.split_once('/')?;
+        let family = wanted.split('/').next()?;
+        Some(any == "*" && own.eq_ignore_ascii_case(family))
+    };
+    let matches = kind.eq_ignore_ascii_case(wanted) || kind == "*/*" || family() == Some(true);
     matches && !refused
 }
 

@@ -178,6 +178,14 @@ impl Session {
         Entered { session: Arc::clone(self), id, token }
     }
 
+    /// The session ends: its streams and its calls with it.
+    fn end(&self) {
+        self.ended.cancel();
+        for (_, token) in self.calls.lock().iter() {
+            token.cancel();
+        }
+    }
+
     /// The client cancels a call. An id that is not in flight is ignored.
     pub fn cancel(&self, id: &[u8]) {
         if let Some((_, token)) = self.calls.lock().iter().find(|(known, _)| id::same(known, id)) {
@@ -254,7 +262,7 @@ impl Sessions {
     pub fn close(&self, id: &str) -> bool {
         match self.table.remove(id) {
             Some((_, session)) => {
-                session.ended.cancel();
+                session.end();
                 self.gauge.decrement(1.0);
                 true
             }

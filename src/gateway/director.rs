@@ -279,7 +279,12 @@ impl Director {
             (able.wanted, able.idle) = (wanted, None);
             return false;
         }
+        let decided = |upstream: &Upstream| {
+            let none = upstream.pool.replicas.iter().map(|_| None).collect();
+            upstream.pool.set_able(abilities, Some(none));
+        };
         if self.able.len() >= ABLE_MAX {
+            self.upstreams.iter().for_each(decided);
             tracing::warn!(
                 max = ABLE_MAX,
                 "too many kinds of clients at once; one sees what all see"
@@ -295,6 +300,11 @@ impl Director {
                 let era = self.era_of(upstream, replica);
                 let place = Place { upstream, replica, abilities: Abilities::NONE };
                 era.into_iter().for_each(|era| self.stand_beside(place, era));
+            }
+        }
+        for upstream in &self.upstreams {
+            if upstream.pool.able(abilities).is_empty() {
+                decided(upstream);
             }
         }
         true

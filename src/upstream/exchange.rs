@@ -69,6 +69,14 @@ pub struct Subject<'a> {
     pub name: &'a str,
 }
 
+impl Subject<'_> {
+    /// Whether the client's message says the upstream's own name already, without escapes.
+    fn stands_in(&self, text: &[u8]) -> bool {
+        let inner = self.span.of(text).strip_prefix(b"\"").and_then(|raw| raw.strip_suffix(b"\""));
+        inner == Some(self.name.as_bytes())
+    }
+}
+
 /// What of a tool's arguments is mirrored in headers.
 #[derive(Clone, Copy, Debug)]
 pub enum Mirrored<'a> {
@@ -127,12 +135,14 @@ pub struct Outgoing {
 /// channel, and the `_meta` that the replica's era wants. Nothing else changes.
 pub fn prepare(request: &Request<'_>, dialect: Dialect, number: u64) -> Outgoing {
     let text: &[u8] = request.body;
-    let own = number.to_string();
     let keep_id = !dialect.shared && id::portable(request.id());
+    // Most often neither an id nor a token of ours is needed.
+    let token_replaced = dialect.shared && request.token().is_some();
+    let own = if keep_id && !token_replaced { String::new() } else { number.to_string() };
     let id =
         if keep_id { RawId::from_slice(request.id()) } else { RawId::from_slice(own.as_bytes()) };
-    let subject = request.subject.map(|subject| (subject.span, quote(subject.name)));
-    let token_replaced = dialect.shared && request.token().is_some();
+    let renamed = request.subject.filter(|subject| !subject.stands_in(text));
+    let subject = renamed.map(|subject| (subject.span, quote(subject.name)));
     let token = if token_replaced { Some(own.as_bytes()) } else { request.token() };
     let new_meta = meta_for(request, dialect, token);
     let wrapped;
@@ -141,9 +151,7 @@ pub fn prepare(request: &Request<'_>, dialect: Dialect, number: u64) -> Outgoing
     if !keep_id && let Some(span) = request.shape.id {
         splice.put(span, own.as_bytes());
     }
-    if let Some((span, name)) = &subject
-        && span.of(text) != name.as_bytes()
-    {
+    if let Some((span, name)) = &subject {
         splice.put(*span, name.as_bytes());
     }
     match (&new_meta, request.shape.meta, request.shape.params) {
@@ -177,19 +185,23 @@ fn meta_for(request: &Request<'_>, dialect: Dialect, token: Option<&[u8]>) -> Me
     let old = request.shape.meta.map(|span| span.of(request.body));
     let same_version = || {
         let claimed = request.shape.keys.version.map(|m| m.value.of(request.body));
-        claimed == Some(format!("\"{}\"", dialect.version.as_str()).as_bytes())
+        let inner = claimed.and_then(|raw| raw.strip_prefix(b"\"")?.strip_suffix(b"\""));
+        inner == Some(dialect.version.as_str().as_bytes())
     };
-    let level = request.caller.log_level.map(|level| quote(level.as_str()));
+    let level;
     let claim = match (request.caller.era, dialect.era) {
         (Era::Legacy, Era::Legacy) => return MetaChange::Keep,
         (Era::Modern, Era::Modern) if same_version() => return MetaChange::Keep,
         (Era::Modern, Era::Legacy) => None,
-        (_, Era::Modern) => Some(Claim {
-            version: dialect.version.as_str(),
-            capabilities: &request.caller.capabilities,
-            client_info: request.caller.info.as_deref(),
-            log_level: level.as_deref().map(str::as_bytes),
-        }),
+        (_, Era::Modern) => {
+            level = request.caller.log_level.map(|level| quote(level.as_str()));
+            Some(Claim {
+                version: dialect.version.as_str(),
+                capabilities: &request.caller.capabilities,
+                client_info: request.caller.info.as_deref(),
+                log_level: level.as_deref().map(str::as_bytes),
+            })
+        }
     };
     match (meta::rebuild(old, claim, token), old) {
         (Some(new), _) => MetaChange::Put(new),

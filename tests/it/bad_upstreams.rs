@@ -237,7 +237,7 @@ fn every_call_on_a_child_that_dies_is_told_and_no_other_is() {
     let on_good: Vec<_> = (0..5).map(|_| waiting("good__sleep")).collect();
     let inflight = |upstream: &str| {
         let series = format!(r#"mcp_upstream_inflight{{upstream="{upstream}",replica="0"}}"#);
-        crate::support::metric(&gateway, &series)
+        metric(&gateway, &series)
     };
     eventually("ten calls in flight", || {
         (inflight("bad") >= 5.0 && inflight("good") >= 5.0).then_some(())
