@@ -14,7 +14,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use crate::base::{Fault, Kind, Sent, UpstreamName, clock};
 use crate::proto::Abilities;
 use crate::upstream::large::Large;
-use crate::upstream::replica::State;
+use crate::upstream::lobby::Mailbox;
+use crate::upstream::replica::{Live, State};
 use crate::upstream::{Done, Frame, Replica, Request, Told};
 
 use super::pick::{Candidate, pick};
@@ -176,13 +177,11 @@ impl Pool {
                 stirred.await;
             }
         };
-        match abilities.is_empty() {
-            true => self.seats(abilities),
-            false => {
-                let known = tokio::time::timeout(KNOWN_WAIT, known).await;
-                known.unwrap_or_else(|_elapsed| self.seats(abilities))
-            }
+        if abilities.is_empty() {
+            return self.seats(abilities);
         }
+        let known = tokio::time::timeout(KNOWN_WAIT, known).await;
+        known.unwrap_or_else(|_elapsed| self.seats(abilities))
     }
 
     /// Waits while nothing is up and something is starting, up to [`START_WAIT`] and no longer than
@@ -278,6 +277,24 @@ impl Pool {
         pick(self.spec.balance, &candidates, turn)
     }
 
+    /// A place at a replica.
+    async fn admit(
+        &self,
+        replica: &Replica,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, Fault> {
+        let permits = || Arc::clone(&replica.permits);
+        if let Ok(permit) = permits().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let until = (clock::now() + self.spec.timeout).min(deadline);
+        let waited = tokio::time::timeout_at(until.into(), permits().acquire_owned()).await;
+        waited.ok().and_then(Result::ok).ok_or_else(|| {
+            let text = format!("no place became free at {}", self.upstream);
+            Fault::gateway(Kind::Overloaded, text)
+        })
+    }
+
     /// One try at one replica.
     async fn attempt(
         &self,
@@ -286,21 +303,7 @@ impl Pool {
         deadline: Instant,
         tell: &mut (dyn FnMut(Told) + Send),
     ) -> Result<Got, Fault> {
-        let until =
-            |limit: Duration| tokio::time::Instant::from_std((clock::now() + limit).min(deadline));
-        let permits = || Arc::clone(&replica.permits);
-        let permit = match permits().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let wait =
-                    tokio::time::timeout_at(until(self.spec.timeout), permits().acquire_owned());
-                let Ok(Ok(permit)) = wait.await else {
-                    let text = format!("no place became free at {}", self.upstream);
-                    return Err(Fault::gateway(Kind::Overloaded, text));
-                };
-                permit
-            }
-        };
+        let permit = self.admit(replica, deadline).await?;
         let live = replica.live().ok_or_else(|| self.nobody())?;
         live.log_at_least(request.caller.log_level).await;
         let (_seat, mail) = live.seat(request.caller);
@@ -317,12 +320,10 @@ impl Pool {
             let last = if thinking { patience } else { deadline };
             let limit = (began + self.spec.timeout).min(last);
             let next = async {
-                match &mail {
-                    None => exchange.next().await,
-                    Some(mail) => tokio::select! {
-                        frame = exchange.next() => frame,
-                        log = mail.next() => Ok(Frame::Note(log)),
-                    },
+                let Some(mail) = &mail else { return exchange.next().await };
+                tokio::select! {
+                    frame = exchange.next() => frame,
+                    log = mail.next() => Ok(Frame::Note(log)),
                 }
             };
             let frame = tokio::time::timeout_at(limit.into(), next).await;
@@ -340,16 +341,7 @@ impl Pool {
                 Ok(Frame::Alive) => {}
                 Ok(Frame::Done(done)) => {
                     flight.end(true);
-                    if live.logs_outside() {
-                        // They were written before the answer: whoever reads them goes first.
-                        for _ in 0..OUTSIDE_TURNS {
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                    if let Some(mail) = &mail {
-                        let late = |log| tell(Told::Note(log));
-                        drop(tokio::time::timeout(LATE_LOGS, mail.drain(late)).await);
-                    }
+                    logs_first(&live, mail.as_deref(), tell).await;
                     if done.status >= 400 {
                         // It refuses our way of asking: another server may stand there now.
                         replica.doubt();
@@ -390,6 +382,20 @@ impl Pool {
         };
         let wait = Some(Duration::from_secs(1));
         Fault::upstream(Kind::NoReplica, Sent::No, message).retry_after(wait)
+    }
+}
+
+/// Log messages that a server writes beside the stream of a call were written before its answer:
+/// whoever holds them goes first.
+async fn logs_first(live: &Live, mail: Option<&Mailbox>, tell: &mut (dyn FnMut(Told) + Send)) {
+    if live.logs_outside() {
+        for _ in 0..OUTSIDE_TURNS {
+            tokio::task::yield_now().await;
+        }
+    }
+    if let Some(mail) = mail {
+        let late = |log| tell(Told::Note(log));
+        drop(tokio::time::timeout(LATE_LOGS, mail.drain(late)).await);
     }
 }
 

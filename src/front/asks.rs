@@ -35,9 +35,10 @@ impl Asks {
         let Some(span) = id else { return };
         let answerer = id::number(span.of(response))
             .and_then(|number| self.open.lock().answerers.remove(&number));
-        match answerer {
-            Some(answerer) => answerer.answer(response, span),
-            None => tracing::debug!("dropped an answer of a client to no question of ours"),
+        if let Some(answerer) = answerer {
+            answerer.answer(response, span);
+        } else {
+            tracing::debug!("dropped an answer of a client to no question of ours");
         }
     }
 }

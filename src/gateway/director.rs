@@ -164,8 +164,7 @@ impl Director {
             }
         }
         let mut snapshot = Snapshot::build(
-            view,
-            views,
+            (view, views),
             &self.naming.separator,
             self.upstreams.clone(),
             Arc::clone(&self.builtins),
@@ -299,7 +298,9 @@ impl Director {
             for replica in 0..self.listed.get(upstream).map_or(0, Vec::len) {
                 let era = self.era_of(upstream, replica);
                 let place = Place { upstream, replica, abilities: Abilities::NONE };
-                era.into_iter().for_each(|era| self.stand_beside(place, era));
+                if let Some(era) = era {
+                    self.stand_beside(place, era);
+                }
             }
         }
         for upstream in &self.upstreams {
@@ -434,7 +435,9 @@ impl Director {
             }
         }
         changed |= !gone.is_empty();
-        gone.into_iter().for_each(|abilities| self.dismiss(abilities));
+        for abilities in gone {
+            self.dismiss(abilities);
+        }
         changed
     }
 

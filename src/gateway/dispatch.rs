@@ -218,9 +218,8 @@ async fn one_call(
         Lookup::Transparent(place) => {
             let mut timer = Timer { meters: &inner.unknown, began, status: Status::Cancelled };
             let mirrored = call.headers.map_or(Mirrored::Nothing, Mirrored::Headers);
-            let end =
-                upstream(inner, snapshot, place, (name, call.shape.name), mirrored, call, tell);
-            let end = end.await;
+            let errand = Errand { place, name, span: call.shape.name, mirrored };
+            let end = upstream(inner, snapshot, errand, call, tell).await;
             timer.status = end.status;
             (end.reply, None)
         }
@@ -364,9 +363,9 @@ async fn known(
     match tool.owner {
         Owner::Builtin => builtin(snapshot, tool, call).await,
         Owner::Upstream(place) => {
-            let subject = (&*tool.original, call.shape.name);
             let mirrored = Mirrored::Schema(&tool.header_params);
-            upstream(inner, snapshot, place, subject, mirrored, call, tell).await
+            let errand = Errand { place, name: &tool.original, span: call.shape.name, mirrored };
+            upstream(inner, snapshot, errand, call, tell).await
         }
     }
 }
@@ -415,22 +414,33 @@ fn complete(id: &[u8], result: &[u8]) -> Vec<u8> {
     result_message(id, &[br#"{"resultType":"complete""#, comma, rest].concat())
 }
 
-/// A request to an upstream, and its answer mended for the client. `named` is what it is about, by
-/// the upstream's own name, and where the client's name of it stands.
+/// What an upstream is asked about.
+#[derive(Clone, Copy)]
+pub(super) struct Errand<'a> {
+    /// The upstream's place.
+    pub(super) place: usize,
+    /// The upstream's own name of the subject.
+    pub(super) name: &'a str,
+    /// Where the client's name of it stands.
+    pub(super) span: Option<crate::proto::Span>,
+    /// What is mirrored in headers.
+    pub(super) mirrored: Mirrored<'a>,
+}
+
+/// A request to an upstream, and its answer mended for the client.
 pub(super) async fn upstream(
     inner: &Inner,
     snapshot: &Snapshot,
-    place: usize,
-    named: (&str, Option<crate::proto::Span>),
-    mirrored: Mirrored<'_>,
+    errand: Errand<'_>,
     call: Call<'_>,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> End {
+    let Errand { place, name, span, mirrored } = errand;
     let Some(upstream) = snapshot.upstreams.get(place) else {
-        let error = unknown(snapshot, call.caller.abilities, named.0);
+        let error = unknown(snapshot, call.caller.abilities, name);
         return End::new(refuse(call, 200, &error), Status::Invalid);
     };
-    let subject = named.1.map(|span| Subject { span, name: named.0 });
+    let subject = span.map(|span| Subject { span, name });
     let (body, shape, caller) = (call.body, call.shape, call.caller);
     let request = Request { body, shape, subject, caller, mirrored };
     match upstream.pool.call(&request, tell).await {

@@ -88,9 +88,12 @@ impl Gateway {
     pub(crate) fn bare(meters: &Meters) -> Self {
         use crate::builtin::{Builtins, spec::BuiltinSpec};
         let builtins = Arc::new(Builtins::new(&BuiltinSpec::default()));
-        let view = snapshot::View::build(crate::catalog::Catalog::default(), Default::default());
+        let view = snapshot::View::build(
+            crate::catalog::Catalog::default(),
+            crate::catalog::PerKind::default(),
+        );
         let none = std::collections::HashMap::new();
-        let snapshot = Snapshot::build(view, none, "__", Vec::new(), builtins, meters, None);
+        let snapshot = Snapshot::build((view, none), "__", Vec::new(), builtins, meters, None);
         Self::new(snapshot, mpsc::channel(1).0, broadcast::channel(1).0, meters)
     }
 

@@ -77,9 +77,8 @@ impl View {
     /// Renders everything that can be rendered now instead of per call.
     pub fn build(catalog: Catalog, keep: PerKind<Keep>) -> Self {
         let raw = RawValue::from_string(server_info().to_string()).unwrap_or_default();
-        let scope = |kind: Kind| match keep[kind].private {
-            true => CacheScope::Private,
-            false => CacheScope::Public,
+        let scope = |kind: Kind| {
+            if keep[kind].private { CacheScope::Private } else { CacheScope::Public }
         };
         let scopes = PerKind::from_fn(scope);
         let pages = Pages::render(&catalog, &PageSpec { scopes, server_info: &raw });
@@ -123,8 +122,7 @@ pub fn server_info() -> Value {
 impl Snapshot {
     /// A snapshot of these views.
     pub fn build(
-        view: View,
-        views: HashMap<Abilities, Arc<View>>,
+        (view, views): (View, HashMap<Abilities, Arc<View>>),
         separator: &str,
         upstreams: Vec<Upstream>,
         builtins: Arc<Builtins>,

@@ -16,7 +16,7 @@ use crate::telemetry::Status;
 use crate::upstream::{Mirrored, Told};
 
 use super::call::{Call, Reply};
-use super::dispatch::{NEAREST, no_such, refuse, unlisted, upstream};
+use super::dispatch::{Errand, NEAREST, no_such, refuse, unlisted, upstream};
 use super::hub::{WATCHED_MAX, Watching};
 use super::snapshot::Snapshot;
 use super::{Inner, answer as answers};
@@ -39,8 +39,9 @@ pub(super) async fn answer(
         Method::PromptsGet => {
             let name = named(call.shape.name);
             let (place, original) = prompt(snapshot, call, &name)?;
-            let subject = (&*original, call.shape.name);
-            one(inner, snapshot, place, subject, call, &mut tell).await
+            let errand = asked(place, &original, call.shape.name);
+            let end = upstream(inner, snapshot, errand, call, &mut tell).await;
+            if end.status == Status::Success { Ok(end.reply) } else { Err(end.reply) }
         }
         Method::ResourcesRead => {
             let uri = named(call.shape.uri);
@@ -50,17 +51,9 @@ pub(super) async fn answer(
     }
 }
 
-/// One request to one upstream.
-async fn one(
-    inner: &Inner,
-    snapshot: &Snapshot,
-    place: usize,
-    subject: (&str, Option<Span>),
-    call: Call<'_>,
-    tell: &mut (impl FnMut(Told) + Send),
-) -> Result<Reply, Reply> {
-    let end = upstream(inner, snapshot, place, subject, Mirrored::Nothing, call, tell).await;
-    if end.status == Status::Success { Ok(end.reply) } else { Err(end.reply) }
+/// A request about something that is mirrored in no parameter headers.
+fn asked(place: usize, name: &str, span: Option<Span>) -> Errand<'_> {
+    Errand { place, name, span, mirrored: Mirrored::Nothing }
 }
 
 /// Who has the prompt of this name, and how they call it.
@@ -117,8 +110,8 @@ async fn read(
     let alone = places.len() == 1;
     let mut first = None;
     for place in places {
-        let subject = (uri, call.shape.uri);
-        let end = upstream(inner, snapshot, place, subject, Mirrored::Nothing, call, tell).await;
+        let errand = asked(place, uri, call.shape.uri);
+        let end = upstream(inner, snapshot, errand, call, tell).await;
         if end.status == Status::Success {
             if !alone {
                 inner.links.remember(uri, place);
@@ -159,7 +152,7 @@ pub(super) fn is_not_found(error: &[u8], call: Call<'_>) -> bool {
 /// URI in any case (2026-07-28 and 2025-11-25, server/resources, "Error Handling").
 pub(super) fn not_found(error: &[u8], call: Call<'_>) -> ErrorBody {
     let error: Value = serde_json::from_slice(error).unwrap_or_default();
-    let message = error["message"].as_str().unwrap_or("Resource not found").to_owned();
+    let message = error.get("message").and_then(Value::as_str).unwrap_or("Resource not found");
     let mut data = error.get("data").filter(|data| data.is_object()).cloned().unwrap_or(json!({}));
     let uri = call.shape.uri.and_then(|span| unquote(span.of(call.body)));
     if let (Some(uri), Some(data)) = (uri, data.as_object_mut()) {
@@ -220,8 +213,8 @@ async fn complete(
             (place.ok_or_else(nobody)?, Arc::from(uri.as_str()))
         }
     };
-    let subject = (&*name, Some(span));
-    let end = upstream(inner, snapshot, place, subject, Mirrored::Nothing, call, tell).await;
+    let errand = asked(place, &name, Some(span));
+    let end = upstream(inner, snapshot, errand, call, tell).await;
     if end.no_method {
         // The gateway offers completion because some upstream may; this one has none to offer.
         let empty = match call.caller.era {

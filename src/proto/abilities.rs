@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::method::Method;
 
 /// What a client can be asked for.
+#[expect(clippy::struct_excessive_bools, reason = "each is a capability of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Abilities {
     /// `roots/list`

@@ -99,9 +99,10 @@ impl<'a> Changes<'a> {
                 Some(open) => open.next().await,
                 None => None,
             };
-            match message {
-                Some(message) => self.take(&message),
-                None => (self.open, self.lost) = (None, true),
+            if let Some(message) = message {
+                self.take(&message);
+            } else {
+                (self.open, self.lost) = (None, true);
             }
         }
     }

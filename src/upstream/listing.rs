@@ -19,7 +19,7 @@ use super::replica::Live;
 /// Longest wait for one page.
 pub const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a whole list of tools.
-pub const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+pub const LIST_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest wait for a page of any other list: it must not hold up the tools.
 pub const OTHER_PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most pages of one list.
@@ -82,9 +82,12 @@ impl Listing {
 
     /// Lists some of it anew. What cannot be listed stays as it was, and is answered with why.
     pub async fn again(&mut self, live: &Live, us: &Value, lists: Lists) -> Option<(Lists, Fault)> {
-        let one = async |wanted: bool, method| match wanted {
-            true => list(live, method, us).await.map(Some),
-            false => Ok(None),
+        let one = async |wanted: bool, method| {
+            if !wanted {
+                return Ok(None);
+            }
+            // Four of them side by side are large.
+            Box::pin(list(live, method, us)).await.map(Some)
         };
         let (tools, prompts, resources, templates) = tokio::join!(
             one(lists.tools, Method::ToolsList),

@@ -55,7 +55,8 @@ impl Mailbox {
     /// Resolves with the oldest message, which is taken out.
     pub async fn next(&self) -> Bytes {
         loop {
-            if let Some(message) = self.messages.lock().pop_front() {
+            let oldest = self.messages.lock().pop_front();
+            if let Some(message) = oldest {
                 return message;
             }
             self.arrived.notified().await;

@@ -115,6 +115,11 @@ impl Watch<'_> {
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        clippy::cognitive_complexity,
+        reason = "one select: each arm is one thing that can happen to a server behind a URL"
+    )]
     async fn url(mut self, link: &HttpLink, probed: bool) -> End {
         let changes = self.live.offers.changes;
         let taken = |uris| self.replica.set_taken(uris);
