@@ -179,7 +179,7 @@ def pair(direct, through):
             continue
         right = same.pop(0)
         what = left.request["body"].get("method", "an answer") if isinstance(left.request["body"], dict) else ""
-        if not (left.record["ended"] and right.record["ended"]):
+        if not (left.record.get("ended", True) and right.record.get("ended", True)):
             # The client left before the end on one side: what both have said must be the same.
             heard = min(len(left.answer["messages"]), len(right.answer["messages"]))
             for side in (left, right):
