@@ -503,7 +503,9 @@ impl Stage {
         let own = teller.peer_addr().ok();
         self.standing.lock().push((teller, id));
         wire.until_closed();
-        self.standing.lock().retain(|(socket, _)| socket.peer_addr().ok() != own);
+        // One that was reset has no peer any more.
+        let is_other = |socket: &TcpStream| socket.peer_addr().is_ok_and(|peer| Some(peer) != own);
+        self.standing.lock().retain(|(socket, _)| is_other(socket));
     }
 }
 
