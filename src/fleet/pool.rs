@@ -1,11 +1,13 @@
 //! The try loop of one upstream: pick, admit, exchange, decide.
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use metrics::Counter;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -319,14 +321,16 @@ impl Pool {
             let (began, thinking) = (clock::now(), exchange.awaits_client());
             let last = if thinking { patience } else { deadline };
             let limit = (began + self.spec.timeout).min(last);
-            let next = async {
-                let Some(mail) = &mail else { return exchange.next().await };
-                tokio::select! {
-                    frame = exchange.next() => frame,
-                    log = mail.next() => Ok(Frame::Note(log)),
+            let frame = {
+                // Never dropped half-way: what it has taken out of the connection would be lost.
+                let mut next = pin!(tokio::time::timeout_at(limit.into(), exchange.next()));
+                loop {
+                    tokio::select! {
+                        frame = &mut next => break frame,
+                        log = next_of(mail.as_deref()) => tell(Told::Note(log)),
+                    }
                 }
             };
-            let frame = tokio::time::timeout_at(limit.into(), next).await;
             if thinking {
                 deadline += clock::now() - began;
             }
@@ -382,6 +386,14 @@ impl Pool {
         };
         let wait = Some(Duration::from_secs(1));
         Fault::upstream(Kind::NoReplica, Sent::No, message).retry_after(wait)
+    }
+}
+
+/// The next message of a mailbox, if there is one.
+async fn next_of(mail: Option<&Mailbox>) -> Bytes {
+    match mail {
+        Some(mail) => mail.next().await,
+        None => std::future::pending().await,
     }
 }
 

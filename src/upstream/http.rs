@@ -375,21 +375,32 @@ impl HttpExchange {
     }
 
     async fn advance(&mut self) -> Result<Frame, Fault> {
-        if let State::Sending(pending) = &mut self.state {
-            let response = pending.await?;
-            self.session = response.headers().get(SESSION_ID).cloned();
-            let stream = response.status() == StatusCode::OK && is_event_stream(response.headers());
-            if !stream && self.resume.count > 0 {
-                let text = "its stream ended before the answer and cannot be taken up again";
-                return Err(Fault::upstream(Kind::Closed, Sent::Maybe, text));
+        loop {
+            if let State::Sending(pending) = &mut self.state {
+                let again = self.resume.count > 0;
+                // What takes a stream up again says nothing of the call, which was sent before.
+                let response = pending.await.map_err(|fault| {
+                    if again { Fault { sent: Sent::Maybe, ..fault } } else { fault }
+                })?;
+                let status = response.status();
+                let stream = status == StatusCode::OK && is_event_stream(response.headers());
+                if !stream && again {
+                    let text = "its stream ended before the answer and cannot be taken up again";
+                    return Err(Fault::upstream(Kind::Closed, Sent::Maybe, text));
+                }
+                if !again {
+                    self.session = response.headers().get(SESSION_ID).cloned();
+                }
+                if !stream {
+                    return self.document(response).await;
+                }
+                let framer = SseFramer::new(EVENT_BYTES_MAX);
+                self.state = State::Stream { framer, body: response.into_body() };
             }
-            if !stream {
-                return self.document(response).await;
+            if let Some(frame) = self.next_event().await? {
+                return Ok(frame);
             }
-            let framer = SseFramer::new(EVENT_BYTES_MAX);
-            self.state = State::Stream { framer, body: response.into_body() };
         }
-        self.next_event().await
     }
 
     /// Whether the client has been asked something and has not answered.
@@ -406,8 +417,8 @@ impl HttpExchange {
             let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
             // An answer in chunks announces nothing: it shows that it is large by being so.
             let in_chunks = body.size_hint().upper().is_none();
-            let pieces = if announced > LARGE_FROM || in_chunks { usize::MAX } else { 0 };
-            for _ in 0..pieces {
+            let mut looking = announced > LARGE_FROM || in_chunks;
+            while looking {
                 let Some(piece) = next_piece(body).await? else { break };
                 let piece = if first.is_empty() && !in_chunks {
                     piece
@@ -428,7 +439,7 @@ impl HttpExchange {
                     }
                     Peek::Whole | Peek::More => {
                         first.extend_from_slice(&piece);
-                        break;
+                        looking = false;
                     }
                 }
             }
@@ -496,7 +507,8 @@ impl HttpExchange {
         Err(protocol("its answer cannot be read: it is neither one message nor a message a line"))
     }
 
-    async fn next_event(&mut self) -> Result<Frame, Fault> {
+    /// The next thing on the stream; `None` if it ended and is taken up again.
+    async fn next_event(&mut self) -> Result<Option<Frame>, Fault> {
         loop {
             let State::Stream { framer, body } = &mut self.state else {
                 return Err(protocol("the exchange is over"));
@@ -511,9 +523,10 @@ impl HttpExchange {
                 }
                 match sort(&event.data, &self.id, &self.wanted)? {
                     Sorted::Done(answer) => {
-                        return Ok(Frame::Done(Done { message: event.data, answer, status: 200 }));
+                        let done = Done { message: event.data, answer, status: 200 };
+                        return Ok(Some(Frame::Done(done)));
                     }
-                    Sorted::Note(note) => return Ok(Frame::Note(note)),
+                    Sorted::Note(note) => return Ok(Some(Frame::Note(note))),
                     Sorted::Ask { id, method, allowed } => {
                         self.asks += 1;
                         if self.asks > ASKS_MAX {
@@ -525,7 +538,7 @@ impl HttpExchange {
                         if allowed {
                             let answerer = Answerer::new(back, id.of(&event.data), &self.waiting);
                             let body = event.data;
-                            return Ok(Frame::Ask(Ask { body, id, method, answerer }));
+                            return Ok(Some(Frame::Ask(Ask { body, id, method, answerer })));
                         }
                         back.send(refusal(id.of(&event.data), method));
                     }
@@ -539,15 +552,16 @@ impl HttpExchange {
                     if let Some(Ok(event)) = rest
                         && let Ok(Sorted::Done(answer)) = sort(&event.data, &self.id, &self.wanted)
                     {
-                        return Ok(Frame::Done(Done { message: event.data, answer, status: 200 }));
+                        let done = Done { message: event.data, answer, status: 200 };
+                        return Ok(Some(Frame::Done(done)));
                     }
-                    self.take_up("its stream ended before the answer").await?;
+                    return self.take_up("its stream ended before the answer").map(|()| None);
                 }
-                Some(Err(fault)) => self.take_up(&fault.message).await?,
+                Some(Err(fault)) => return self.take_up(&fault.message).map(|()| None),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         framer.push(data);
-                        return Ok(Frame::Alive);
+                        return Ok(Some(Frame::Alive));
                     }
                 }
             }
@@ -556,7 +570,7 @@ impl HttpExchange {
 
     /// The stream ended before the answer. A legacy server that numbered its events goes on where
     /// it ended, in the same session at the same replica; else nobody knows what became of the call.
-    async fn take_up(&mut self, why: &str) -> Result<(), Fault> {
+    fn take_up(&mut self, why: &str) -> Result<(), Fault> {
         let lost = || Fault::upstream(Kind::Closed, Sent::Maybe, why.to_owned());
         let (Some(link), Some(last)) = (&self.link.legacy, self.resume.last.clone()) else {
             return Err(lost());
@@ -572,13 +586,6 @@ impl HttpExchange {
             tokio::time::sleep(wait).await;
             client.send(request).await
         }));
-        let State::Sending(pending) = &mut self.state else { return Err(lost()) };
-        let response = pending.await.map_err(|fault| Fault { sent: Sent::Maybe, ..fault })?;
-        if response.status() != StatusCode::OK || !is_event_stream(response.headers()) {
-            return Err(lost());
-        }
-        let framer = SseFramer::new(EVENT_BYTES_MAX);
-        self.state = State::Stream { framer, body: response.into_body() };
         Ok(())
     }
 
