@@ -8,7 +8,7 @@ use super::era::Era;
 use super::error::error_message;
 use super::id;
 use super::method::Method;
-use super::scan::{Limits, Member, ScanError, Scanner, Span, member, unquote};
+use super::scan::{Limits, Member, ScanError, Scanner, Span, member, says, unquote};
 use super::splice::Splice;
 
 /// A message from an upstream.
@@ -107,12 +107,16 @@ pub enum ResultKind {
 }
 
 impl ResultParts {
-    /// What kind of result it is. Absent means complete: earlier revisions have no other kind.
+    /// What kind of result it is. Absent, or not a string, means complete: earlier revisions have no
+    /// other kind.
     pub fn kind(&self, text: &[u8]) -> ResultKind {
-        match self.result_type.and_then(|m| unquote(m.value.of(text))).as_deref() {
-            None | Some("complete") => ResultKind::Complete,
-            Some("input_required") => ResultKind::InputRequired,
-            Some(_) => ResultKind::Other,
+        let raw = self.result_type.map_or(b"".as_slice(), |member| member.value.of(text));
+        if says(raw, "input_required") {
+            ResultKind::InputRequired
+        } else if says(raw, "complete") || raw.first() != Some(&b'"') {
+            ResultKind::Complete
+        } else {
+            ResultKind::Other
         }
     }
 }

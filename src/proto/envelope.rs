@@ -9,12 +9,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use smallvec::SmallVec;
-
 use super::id;
 use super::meta;
 use super::method::Method;
-use super::scan::{Key, Limits, Member, ScanError, Scanner, Span, unquote};
+use super::scan::{Key, Limits, Member, ScanError, Scanner, Span, says, unquote};
 
 /// What kind of JSON-RPC message it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -250,7 +248,7 @@ impl<'a> Reader<'a> {
         if let Some(why) = self.refused.take() {
             return Err(why);
         }
-        if outline.version.and_then(|span| unquote(span.of(self.text))).as_deref() != Some("2.0") {
+        if !outline.version.is_some_and(|span| says(span.of(self.text), "2.0")) {
             return Err(Why::Invalid("\"jsonrpc\" must be \"2.0\""));
         }
         if self.envelope.id.is_some_and(|span| !id::allowed(span.of(self.text))) {
@@ -286,7 +284,7 @@ struct Outline {
 struct Seen<'a> {
     known: &'static [&'static str],
     met: u32,
-    few: SmallVec<[Cow<'a, [u8]>; 8]>,
+    few: Vec<Cow<'a, [u8]>>,
     many: HashSet<Cow<'a, [u8]>>,
 }
 
@@ -296,7 +294,7 @@ const FEW: usize = 32;
 impl<'a> Seen<'a> {
     fn new(known: &'static [&'static str]) -> Self {
         debug_assert!(known.len() <= 32, "each known key has a bit");
-        Self { known, met: 0, few: SmallVec::new(), many: HashSet::new() }
+        Self { known, met: 0, few: Vec::new(), many: HashSet::new() }
     }
 
     #[expect(clippy::ptr_arg, reason = "the name is kept as it is, borrowed or not")]

@@ -5,8 +5,6 @@
 //! The body decides the era; a header never upgrades or downgrades it. Everything refused here was
 //! refused before anything was forwarded.
 
-use std::borrow::Cow;
-
 use serde_json::json;
 
 use super::envelope::{Envelope, Shape};
@@ -18,7 +16,7 @@ use super::error::{
 use super::headers::decode_value;
 use super::meta;
 use super::method::{Method, SubjectKey};
-use super::scan::{Span, unquote};
+use super::scan::{Span, says, unquote};
 
 /// A refused message: the HTTP status of its answer and the error in it. On stdio only the error
 /// counts.
@@ -120,7 +118,7 @@ pub fn modern(text: &[u8], envelope: &Envelope, head: Option<&Head<'_>>) -> Resu
         let version = envelope.keys.version.map(|m| m.value);
         compare("MCP-Protocol-Version", head.version, version, text, false)?;
     }
-    supported(&requested)?;
+    supported(requested)?;
     if !envelope.method.served_to(Era::Modern) {
         return Err(unknown_method(text, envelope));
     }
@@ -131,15 +129,16 @@ pub fn modern(text: &[u8], envelope: &Envelope, head: Option<&Head<'_>>) -> Resu
     }
 }
 
-/// The claim must be well formed. Answers the version it names.
-fn claim<'t>(text: &'t [u8], envelope: &Envelope) -> Result<Cow<'t, str>, Refusal> {
+/// The claim must be well formed. Answers the version it names, a JSON string.
+fn claim<'t>(text: &'t [u8], envelope: &Envelope) -> Result<&'t [u8], Refusal> {
     let keys = &envelope.keys;
     let bad = |key: &str, what: &str| {
         Err(Refusal::bad(INVALID_PARAMS, format!("params._meta[\"{key}\"] must be {what}")))
     };
-    let Some(requested) = keys.version.and_then(|m| unquote(m.value.of(text))) else {
+    let version = keys.version.map(|m| m.value.of(text)).unwrap_or_default();
+    if version.first() != Some(&b'"') {
         return bad(meta::VERSION, "a string");
-    };
+    }
     let object = |span: Span| span.of(text).first() == Some(&b'{');
     if !keys.capabilities.is_some_and(|m| object(m.value)) {
         return bad(meta::CAPABILITIES, "an object");
@@ -147,14 +146,15 @@ fn claim<'t>(text: &'t [u8], envelope: &Envelope) -> Result<Cow<'t, str>, Refusa
     if keys.client_info.is_some_and(|m| !object(m.value)) {
         return bad(meta::CLIENT_INFO, "an object");
     }
-    Ok(requested)
+    Ok(version)
 }
 
-fn supported(requested: &str) -> Result<(), Refusal> {
+fn supported(version: &[u8]) -> Result<(), Refusal> {
     let supported = MODERN_VERSIONS.map(Version::as_str);
-    if supported.contains(&requested) {
+    if supported.iter().any(|known| says(version, known)) {
         return Ok(());
     }
+    let requested = unquote(version).unwrap_or_default();
     let message = format!("the protocol version {requested:?} is not supported inline");
     let data = json!({ "supported": supported, "requested": requested });
     let error = ErrorBody::new(UNSUPPORTED_VERSION, message).with(data);
@@ -216,11 +216,11 @@ fn compare(
         Header::Many => return mismatch("stands twice"),
         Header::One(value) => value,
     };
-    let body = body.and_then(|span| unquote(span.of(text))).unwrap_or_default();
+    let body = body.map_or(b"\"\"".as_slice(), |span| span.of(text));
     let equal = if encoded {
-        decode_value(value).is_ok_and(|decoded| decoded == body)
+        decode_value(value).is_ok_and(|decoded| says(body, decoded.as_bytes()))
     } else {
-        value == body.as_bytes()
+        says(body, value)
     };
     if equal { Ok(()) } else { mismatch("does not say what the body says") }
 }

@@ -441,6 +441,17 @@ fn first_special(word: u64) -> usize {
     usize::try_from(hits.trailing_zeros() / 8).unwrap_or(8)
 }
 
+/// Whether a JSON string (quotes included in `raw`) says this text.
+pub fn says(raw: &[u8], text: impl AsRef<[u8]>) -> bool {
+    let text = text.as_ref();
+    let inner = raw.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    match inner {
+        // Most often nothing is escaped, and what was scanned needs no second look.
+        Some(plain) if !plain.contains(&b'\\') => plain == text,
+        _ => unquote(raw).is_some_and(|said| said.as_bytes() == text),
+    }
+}
+
 /// The text of a JSON string (quotes included in `raw`), unescaped; lone surrogates become U+FFFD.
 /// `None` if `raw` is not a JSON string.
 pub fn unquote(raw: &[u8]) -> Option<Cow<'_, str>> {
@@ -533,6 +544,16 @@ mod tests {
         let mut scanner = Scanner::new(text, Limits::ANSWER)?;
         scanner.skip()?;
         scanner.finish()
+    }
+
+    #[test]
+    fn a_string_says_its_text_however_it_is_written() {
+        assert!(says(br#""2.0""#, "2.0") && says(br#""\u0032.0""#, "2.0"));
+        assert!(says(br#""""#, "") && says("\"\u{e9}\"".as_bytes(), "\u{e9}"));
+        assert!(!says(br#""a\nb""#, r"a\nb"), "an escape is not its own text");
+        for other in [br#""2.0"#.as_slice(), b"2.0", b"", b"\"", br#"["2.0"]"#, br#""2.00""#] {
+            assert!(!says(other, "2.0"), "{other:?}");
+        }
     }
 
     #[test]
