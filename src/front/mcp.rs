@@ -126,7 +126,8 @@ impl Mcp {
                 return Err(refuse(400, id, &malformed(&error.why)));
             }
         };
-        let message = Message { body, shape, headers: parts.headers, _counted: Some(counted) };
+        let headers = parts.headers;
+        let message = Box::new(Message { body, shape, headers, _counted: Some(counted) });
         let head = head(&message.headers);
         match ladder::era(&message.body, &message.shape, Some(&head)) {
             Err(refusal) => Err(message.refuse(refusal.status, &refusal.error)),
@@ -164,7 +165,7 @@ impl Mcp {
         }
     }
 
-    async fn modern(&self, message: Message) -> Outcome {
+    async fn modern(&self, message: Box<Message>) -> Outcome {
         match (message.shape.shape, message.shape.method) {
             (Shape::Notification | Shape::Response, _) => Ok(accepted()),
             (Shape::Request, Method::Listen) => {
@@ -197,7 +198,7 @@ impl Mcp {
         Ok(stream(Stream::new(events, Some(counted))))
     }
 
-    async fn legacy(&self, message: Message) -> Outcome {
+    async fn legacy(&self, message: Box<Message>) -> Outcome {
         if message.shape.shape == Shape::Request && message.shape.method == Method::Initialize {
             return self.counted(&message, self.initialize(&message));
         }
@@ -260,7 +261,7 @@ impl Mcp {
     /// Runs a call and answers in the form it turns out to need.
     async fn run(
         &self,
-        message: Message,
+        message: Box<Message>,
         caller: Arc<Caller>,
         session: Option<(Entered, Arc<Asks>)>,
     ) -> Response<Answer> {
@@ -292,7 +293,7 @@ impl Mcp {
     /// A call, from its message to its reply; `None` if its client cancels it.
     fn call(
         &self,
-        message: Message,
+        message: Box<Message>,
         caller: Arc<Caller>,
         session: Option<(Entered, Arc<Asks>)>,
         notes: Notes,
@@ -379,7 +380,8 @@ impl Mcp {
                     return told(id, &error);
                 }
                 let entered = session.enter(Bytes::copy_from_slice(id.unwrap_or_default()));
-                let message = Message { body, shape, headers: headers.clone(), _counted: None };
+                let headers = headers.clone();
+                let message = Box::new(Message { body, shape, headers, _counted: None });
                 let asks = Some((entered, Arc::clone(&session.asks)));
                 let id = message.id().map(Bytes::copy_from_slice);
                 let call = self.call(message, session.caller(), asks, notes.clone());
@@ -423,7 +425,7 @@ impl Mcp {
 
 type Outcome = Result<Response<Answer>, Response<Answer>>;
 
-/// A message that arrived by POST.
+/// A message that arrived by POST. Boxed on its way: it is handed from one future to the next.
 struct Message {
     body: Bytes,
     shape: Envelope,

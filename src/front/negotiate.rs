@@ -1,22 +1,28 @@
 //! Pure: what a request's `Accept` and `Content-Type` say.
 
-use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 
 /// Whether the client takes answers of this type. A client that says nothing takes everything.
 pub fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
     let mut any = false;
     for line in headers.get_all(ACCEPT) {
         any = true;
-        let Ok(line) = line.to_str() else { continue };
-        if line.split(',').any(|range| range_takes(range, wanted)) {
+        let mut ranges = line.as_bytes().split(|byte| *byte == b',');
+        if ranges.any(|range| range_takes(range.trim_ascii(), wanted)) {
             return true;
         }
     }
     !any
 }
 
-fn range_takes(range: &str, wanted: &str) -> bool {
+fn range_takes(range: &[u8], wanted: &str) -> bool {
+    // What every MCP client says needs no reading.
+    range.eq_ignore_ascii_case(wanted.as_bytes())
+        || std::str::from_utf8(range).is_ok_and(|range| reads_as(range, wanted))
+}
+
+fn reads_as(range: &str, wanted: &str) -> bool {
     let mut parts = range.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default();
     let refused = parts.any(|part| {
@@ -34,9 +40,9 @@ fn range_takes(range: &str, wanted: &str) -> bool {
 
 /// Whether the body is JSON by its own word.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.and_then(|value| value.split(';').next()).unwrap_or_default();
-    kind.trim().eq_ignore_ascii_case("application/json")
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub mod spec;
 pub mod status;
 pub mod subject;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -52,7 +52,7 @@ struct Inner {
     published: watch::Sender<u64>,
     changed: watch::Sender<Arc<Changes>>,
     /// For whose first lists nothing is waited for any more.
-    settled: watch::Sender<HashSet<Abilities>>,
+    settled: watch::Sender<BTreeSet<Abilities>>,
     demands: Demands,
     hub: Arc<Hub>,
     links: Links,
@@ -73,7 +73,7 @@ impl Gateway {
             snapshot: ArcSwap::from_pointee(first),
             published: watch::channel(0).0,
             changed: watch::channel(Arc::default()).0,
-            settled: watch::channel(HashSet::new()).0,
+            settled: watch::channel(BTreeSet::new()).0,
             demands: Demands::new(demands),
             hub: Arc::new(Hub::new(updates)),
             links: Links::default(),

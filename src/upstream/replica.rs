@@ -67,7 +67,9 @@ impl Live {
             *asked = Some(level);
         }
         let body = |number| legacy::level_request(number, level);
-        if let Err(fault) = self.ask_with(body, Method::SetLevel, LEVEL_TIMEOUT).await {
+        // Rare, and 5 KB: a future of its own, so that not every call carries it.
+        let asked = Box::pin(self.ask_with(body, Method::SetLevel, LEVEL_TIMEOUT));
+        if let Err(fault) = asked.await {
             tracing::debug!(%fault, "could not set the level of its log messages");
         }
     }
