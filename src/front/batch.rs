@@ -3,14 +3,58 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 
-use crate::proto::batch::join;
+use crate::gateway::Gateway;
+use crate::proto::batch::{Item, join};
+use crate::proto::error::{ErrorBody, INVALID_REQUEST};
+use crate::proto::{Envelope, Method, Shape, Span};
+
+use super::message::{malformed, notified, say};
+use super::session::{Entered, Session};
 
 /// One message on its way to its answer; `None` where none is due.
 pub type Part = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
+
+/// What a message of a batch comes to.
+pub enum Taken {
+    /// A request, which the session knows as running from now on.
+    Call(Bytes, Envelope, Entered),
+    /// All is done; its answer, if one is due.
+    Over(Option<Part>),
+}
+
+/// Takes one message of a batch in, up to where a request has to be run.
+pub fn take((body, shape): Item, session: &Arc<Session>, gateway: &Gateway) -> Taken {
+    let told = |id: Option<Span>, error: &ErrorBody| {
+        let reply = Bytes::from(error.message(id.map(|span| span.of(&body))));
+        Taken::Over(Some(Box::pin(std::future::ready(Some(reply)))))
+    };
+    let shape = match shape {
+        Ok(shape) => shape,
+        Err(error) => return told(error.id, &malformed(&error.why)),
+    };
+    if shape.method == Method::Initialize {
+        let text = "this message cannot be part of a batch";
+        return told(shape.id, &ErrorBody::new(INVALID_REQUEST, text));
+    }
+    match shape.shape {
+        Shape::Response => session.asks.answered(&body, shape.id),
+        Shape::Notification => notified(session, &body, &shape),
+        Shape::Request => {
+            if let Err(error) = say(session, gateway, &body, &shape) {
+                return told(shape.id, &error);
+            }
+            let id = shape.id.map(|span| span.of(&body)).unwrap_or_default();
+            let entered = session.enter(Bytes::copy_from_slice(id));
+            return Taken::Call(body, shape, entered);
+        }
+    }
+    Taken::Over(None)
+}
 
 /// Runs all parts. Answers with the array of their answers, in the order of the requests; `None`
 /// where no answer is due at all.

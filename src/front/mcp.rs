@@ -25,16 +25,15 @@ use crate::proto::envelope::{Envelope, Shape, Why, split};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, PARSE, result_message};
 use crate::proto::frame::sse_event;
 use crate::proto::ladder::{self, Head, Header};
-use crate::proto::level::LEVELS;
-use crate::proto::scan::{ScanError, member, unquote};
-use crate::proto::{Abilities, Era, Level, Method, Version, batch, era, legacy};
+use crate::proto::{Era, Method, Version, batch, era, legacy};
 use crate::telemetry::Meters;
 use crate::upstream::http::{MCP_METHOD, MCP_NAME, PROTOCOL_VERSION, SESSION_ID};
 use crate::upstream::{Caller, Told};
 
 use super::asks::{Asks, CallAsks};
-use super::batch::{Part, all};
+use super::batch::{Part, Taken, all, take};
 use super::body::{Answer, Counted, Events, Stream};
+use super::message::{malformed, modern_caller, notified, say, settle};
 use super::negotiate::{accepts, is_json};
 use super::notes::Notes;
 use super::session::{Entered, Session, Sessions};
@@ -354,41 +353,21 @@ impl Mcp {
     /// One message of a batch; `None` where no answer is due.
     fn part(
         &self,
-        (body, shape): batch::Item,
+        item: batch::Item,
         headers: &HeaderMap,
         session: &Arc<Session>,
         notes: &Notes,
     ) -> Option<Part> {
-        let told = |id: Option<&[u8]>, error: &ErrorBody| -> Option<Part> {
-            let reply = Bytes::from(error.message(id));
-            Some(Box::pin(std::future::ready(Some(reply))))
+        let (body, shape, entered) = match take(item, session, &self.shared.gateway) {
+            Taken::Call(body, shape, entered) => (body, shape, entered),
+            Taken::Over(answer) => return answer,
         };
-        let shape = match shape {
-            Ok(shape) => shape,
-            Err(error) => return told(error.id.map(|span| span.of(&body)), &malformed(&error.why)),
-        };
-        let id = shape.id.map(|span| span.of(&body));
-        if shape.method == Method::Initialize {
-            let text = "this message cannot be part of a batch";
-            return told(id, &ErrorBody::new(INVALID_REQUEST, text));
-        }
-        match shape.shape {
-            Shape::Response => session.asks.answered(&body, shape.id),
-            Shape::Notification => notified(session, &body, &shape),
-            Shape::Request => {
-                if let Err(error) = say(session, &self.shared.gateway, &body, &shape) {
-                    return told(id, &error);
-                }
-                let entered = session.enter(Bytes::copy_from_slice(id.unwrap_or_default()));
-                let headers = headers.clone();
-                let message = Box::new(Message { body, shape, headers, _counted: None });
-                let asks = Some((entered, Arc::clone(&session.asks)));
-                let id = message.id().map(Bytes::copy_from_slice);
-                let call = self.call(message, session.caller(), asks, notes.clone());
-                return Some(Box::pin(async move { Some(call.await?.whole(id.as_deref()).await) }));
-            }
-        }
-        None
+        let headers = headers.clone();
+        let message = Box::new(Message { body, shape, headers, _counted: None });
+        let asks = Some((entered, Arc::clone(&session.asks)));
+        let id = message.id().map(Bytes::copy_from_slice);
+        let call = self.call(message, session.caller(), asks, notes.clone());
+        Some(Box::pin(async move { Some(call.await?.whole(id.as_deref()).await) }))
     }
 
     // === GET, DELETE: legacy only ===
@@ -441,81 +420,6 @@ impl Message {
     fn refuse(&self, status: u16, error: &ErrorBody) -> Response<Answer> {
         refuse(status, self.id(), error)
     }
-}
-
-/// What a modern request says of its client.
-pub(super) fn modern_caller(body: &Bytes, shape: &Envelope) -> Caller {
-    let slice = |member: Option<crate::proto::scan::Member>| {
-        member.map(|m| body.slice(m.value.start..m.value.end))
-    };
-    Caller {
-        era: Era::Modern,
-        capabilities: slice(shape.keys.capabilities).unwrap_or(Bytes::from_static(b"{}")),
-        info: slice(shape.keys.client_info),
-        log_level: shape.keys.log_level.and_then(|m| Level::read(m.value.of(body))),
-        abilities: Abilities::NONE,
-        mail: None,
-    }
-}
-
-/// A notification of a legacy client. What the gateway does not act on is accepted all the same.
-pub(super) fn notified(session: &Session, body: &[u8], shape: &Envelope) {
-    if shape.method != Method::Cancelled {
-        return;
-    }
-    if let Some(id) = shape.params.and_then(|span| legacy::cancelled_id(span.of(body))) {
-        session.cancel(id);
-    }
-}
-
-/// What a session remembers of a request besides answering it: the level of its log messages, the
-/// resources that it watches.
-pub(super) fn say(
-    session: &Session,
-    gateway: &Gateway,
-    body: &[u8],
-    shape: &Envelope,
-) -> Result<(), ErrorBody> {
-    let bad = |text: String| ErrorBody::new(INVALID_PARAMS, text);
-    match shape.method {
-        Method::SetLevel => {
-            let level = shape.params.and_then(|span| member(span.of(body), "level"));
-            let level = level.and_then(Level::read).ok_or_else(|| {
-                let all = LEVELS.map(Level::as_str).join(", ");
-                bad(format!("params.level must be one of {all}"))
-            })?;
-            session.set_log_level(level);
-        }
-        Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
-            let uri = shape.uri.and_then(|span| unquote(span.of(body)));
-            let uri = uri.ok_or_else(|| bad("params.uri must be a string".to_owned()))?;
-            if shape.method == Method::ResourcesSubscribe {
-                session.watch(gateway, &uri)?;
-            } else {
-                session.unwatch(&uri);
-            }
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// A client that subscribes to a resource is answered when its server has been asked.
-pub(super) async fn settle(session: &Session, body: &[u8], shape: &Envelope) {
-    if shape.method == Method::ResourcesSubscribe
-        && let Some(uri) = shape.uri.and_then(|span| unquote(span.of(body)))
-    {
-        session.taken(&uri).await;
-    }
-}
-
-/// What a message that cannot be read is answered with.
-pub(super) fn malformed(why: &Why) -> ErrorBody {
-    let code = match why {
-        Why::Scan(ScanError::Syntax(_) | ScanError::Utf8(_)) => PARSE,
-        _ => INVALID_REQUEST,
-    };
-    ErrorBody::new(code, why.to_string())
 }
 
 fn head(headers: &HeaderMap) -> Head<'_> {

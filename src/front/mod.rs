@@ -6,6 +6,7 @@ pub mod body;
 pub mod conn;
 pub mod guard;
 pub mod mcp;
+pub mod message;
 pub mod negotiate;
 pub mod notes;
 pub mod patience;

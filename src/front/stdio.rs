@@ -21,8 +21,8 @@ use crate::proto::{Era, Method, Version, batch, ladder, legacy};
 use crate::upstream::{Caller, Told};
 
 use super::asks::CallAsks;
-use super::batch::{Part, all};
-use super::mcp::{malformed, modern_caller, notified, say, settle};
+use super::batch::{Part, Taken, all, take};
+use super::message::{malformed, modern_caller, notified, say, settle};
 use super::notes::{Notes, Waiting};
 use super::session::Session;
 use super::spec::LimitSpec;
@@ -220,38 +220,18 @@ impl Pipe {
     }
 
     /// One message of a batch; `None` where no answer is due.
-    fn part(self: &Arc<Self>, (body, shape): batch::Item, session: &Arc<Session>) -> Option<Part> {
-        let told = |id: Option<&[u8]>, error: &ErrorBody| -> Option<Part> {
-            let reply = Bytes::from(error.message(id));
-            Some(Box::pin(std::future::ready(Some(reply))))
+    fn part(self: &Arc<Self>, item: batch::Item, session: &Arc<Session>) -> Option<Part> {
+        let (body, shape, entered) = match take(item, session, &self.gateway) {
+            Taken::Call(body, shape, entered) => (body, shape, entered),
+            Taken::Over(answer) => return answer,
         };
-        let shape = match shape {
-            Ok(shape) => shape,
-            Err(error) => return told(error.id.map(|span| span.of(&body)), &malformed(&error.why)),
-        };
-        if shape.method == Method::Initialize {
-            let text = "this message cannot be part of a batch";
-            return told(id(&body, &shape), &ErrorBody::new(INVALID_REQUEST, text));
-        }
-        match shape.shape {
-            Shape::Response => session.asks.answered(&body, shape.id),
-            Shape::Notification => notified(session, &body, &shape),
-            Shape::Request => {
-                if let Err(error) = say(session, &self.gateway, &body, &shape) {
-                    return told(id(&body, &shape), &error);
-                }
-                let entered =
-                    session.enter(Bytes::copy_from_slice(id(&body, &shape).unwrap_or_default()));
-                let (pipe, caller) = (Arc::clone(self), session.caller());
-                return Some(Box::pin(async move {
-                    tokio::select! {
-                        reply = pipe.reply(&body, &shape, &caller) => Some(reply),
-                        () = entered.cancelled() => None,
-                    }
-                }));
+        let (pipe, caller) = (Arc::clone(self), session.caller());
+        Some(Box::pin(async move {
+            tokio::select! {
+                reply = pipe.reply(&body, &shape, &caller) => Some(reply),
+                () = entered.cancelled() => None,
             }
-        }
-        None
+        }))
     }
 
     /// Starts a call as a task of its own: one slow tool does not hold up the next message.
