@@ -5,32 +5,23 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use metrics::Counter;
-use serde_json::json;
 
-use crate::base::{Fault, Kind as FaultKind, clock, rng};
+use crate::base::{clock, rng};
 use crate::catalog::{Kind, Lookup, Owner, Tool};
-use crate::fleet::pool::{Answered, Held};
-use crate::proto::answer::{Body, Reader, ResultKind, mend};
-use crate::proto::error::{
-    DENIED, ErrorBody, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, LEGACY_NOT_FOUND,
-    LEGACY_URL_ELICITATION, METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION,
-    result_message,
-};
+use crate::proto::error::{ErrorBody, HEADER_MISMATCH, INVALID_PARAMS, result_message};
 use crate::proto::headers::{HeaderParam, check_call};
-use crate::proto::passage::Summary;
 use crate::proto::scan::unquote;
 use crate::proto::{Abilities, Era, Method, ladder};
 use crate::telemetry::{Meters, Status, ToolMeters};
-use crate::upstream::large::Ending;
-use crate::upstream::{Done, Mirrored, Request, Subject, Told};
+use crate::upstream::{Mirrored, Told};
 
-use super::call::{Call, Message, Reply};
+use super::call::{Call, Reply};
 use super::director::FIRST_LIST_WAIT;
-use super::snapshot::{Snapshot, Upstream};
+use super::errand::{End, Errand, refuse, upstream};
+use super::names::{begins_with_prefix, denied, unknown, unlisted};
+use super::snapshot::Snapshot;
 use super::{Inner, answer, subject};
 
-/// How many names an unknown tool is answered with.
-pub(super) const NEAREST: usize = 3;
 /// An upstream is not asked again for unknown names more often than this.
 const UNKNOWN_REST: Duration = Duration::from_secs(10);
 /// Longest wait until an upstream whose list proved to be old has listed again.
@@ -159,11 +150,6 @@ fn list(snapshot: &Snapshot, call: Call<'_>, kind: Kind) -> Result<Reply, Reply>
     }
 }
 
-pub(super) fn refuse(call: Call<'_>, status: u16, error: &ErrorBody) -> Reply {
-    let message = error.message(call.shape.id.map(|span| span.of(call.body)));
-    Reply { status, ..Reply::ok(message) }
-}
-
 /// A `tools/call`: look the name up, never split it. A list that proves to be old is asked for
 /// again, once.
 async fn tool(
@@ -266,24 +252,6 @@ async fn list_again(
     tokio::time::timeout(RELIST_WAIT, listed).await.ok().flatten()
 }
 
-/// The upstream that is known, and whose tools would begin like this name.
-fn begins_with_prefix(snapshot: &Snapshot, name: &str) -> Option<usize> {
-    snapshot.upstreams.iter().position(|u| u.known && owns_prefix(snapshot, u, name))
-}
-
-fn owns_prefix(snapshot: &Snapshot, upstream: &Upstream, name: &str) -> bool {
-    let prefix = &upstream.spec.offer.prefix;
-    let rest = name.strip_prefix(prefix.as_str()).filter(|_| !prefix.is_empty());
-    rest.is_some_and(|rest| rest.starts_with(&snapshot.separator))
-}
-
-/// The upstream that never told what it offers, and whose tools would begin like this name: nobody
-/// can say whether it has the tool, only that it is not there.
-pub(super) fn unlisted<'s>(snapshot: &'s Snapshot, name: &str) -> Option<&'s Upstream> {
-    let off = |u: &&Upstream| !u.known && u.spec.off.is_none();
-    snapshot.upstreams.iter().filter(off).find(|u| owns_prefix(snapshot, u, name))
-}
-
 /// Counts a call when it ends; one that is dropped was cancelled.
 struct Timer<'a> {
     meters: &'a ToolMeters,
@@ -294,58 +262,6 @@ struct Timer<'a> {
 impl Drop for Timer<'_> {
     fn drop(&mut self) {
         self.meters.ended(self.status, clock::now() - self.began);
-    }
-}
-
-fn denied(snapshot: &Snapshot, owner: Owner, name: &str) -> ErrorBody {
-    let upstream = match owner {
-        Owner::Upstream(place) => snapshot.upstreams.get(place).map(|u| u.spec.name.as_str()),
-        Owner::Builtin => None,
-    };
-    let data = json!({
-        "source": "gateway",
-        "kind": "denied",
-        "delivery": "not_sent",
-        "retryable": false,
-        "upstream": upstream,
-    });
-    ErrorBody::new(
-        DENIED,
-        format!("the tool {name:?} is filtered out by tools.include or tools.exclude"),
-    )
-    .with(data)
-}
-
-fn unknown(snapshot: &Snapshot, abilities: Abilities, name: &str) -> ErrorBody {
-    let near = snapshot.view(abilities).catalog.nearest(name, NEAREST);
-    no_such("tool", "tools/list", name, &near)
-}
-
-/// Nobody offers this. The nearest names help who mistyped.
-pub(super) fn no_such(what: &str, list: &str, name: &str, near: &[&str]) -> ErrorBody {
-    let shown: String = name.chars().take(128).collect();
-    let hint = match near {
-        [] => format!("; {list} names what there is"),
-        near => format!("; the nearest names are {}", near.join(", ")),
-    };
-    ErrorBody::new(INVALID_PARAMS, format!("Unknown {what}: {shown}{hint}"))
-}
-
-/// How a request ended.
-pub(super) struct End {
-    pub(super) reply: Reply,
-    pub(super) status: Status,
-    /// The upstream does not know the method at all.
-    pub(super) no_method: bool,
-    /// The upstream says that there is no such thing.
-    pub(super) missing: bool,
-    /// It did not run, because this upstream's list has changed.
-    outdated: Option<usize>,
-}
-
-impl End {
-    fn new(reply: Reply, status: Status) -> Self {
-        Self { reply, status, no_method: false, missing: false, outdated: None }
     }
 }
 
@@ -412,142 +328,4 @@ fn complete(id: &[u8], result: &[u8]) -> Vec<u8> {
     let rest = result.strip_prefix(b"{").unwrap_or(b"}");
     let comma: &[u8] = if rest.starts_with(b"}") { b"" } else { b"," };
     result_message(id, &[br#"{"resultType":"complete""#, comma, rest].concat())
-}
-
-/// What an upstream is asked about.
-#[derive(Clone, Copy)]
-pub(super) struct Errand<'a> {
-    /// The upstream's place.
-    pub(super) place: usize,
-    /// The upstream's own name of the subject.
-    pub(super) name: &'a str,
-    /// Where the client's name of it stands.
-    pub(super) span: Option<crate::proto::Span>,
-    /// What is mirrored in headers.
-    pub(super) mirrored: Mirrored<'a>,
-}
-
-/// A request to an upstream, and its answer mended for the client.
-pub(super) async fn upstream(
-    inner: &Inner,
-    snapshot: &Snapshot,
-    errand: Errand<'_>,
-    call: Call<'_>,
-    tell: &mut (impl FnMut(Told) + Send),
-) -> End {
-    let Errand { place, name, span, mirrored } = errand;
-    let Some(upstream) = snapshot.upstreams.get(place) else {
-        let error = unknown(snapshot, call.caller.abilities, name);
-        return End::new(refuse(call, 200, &error), Status::Invalid);
-    };
-    let subject = span.map(|span| Subject { span, name });
-    let (body, shape, caller) = (call.body, call.shape, call.caller);
-    let request = Request { body, shape, subject, caller, mirrored };
-    match upstream.pool.call(&request, tell).await {
-        Ok(Answered::Done(done)) => settle(inner, place, upstream, &done, call),
-        Ok(Answered::Large(large, held)) => {
-            let silence = held.silence;
-            let passing = Passing { held };
-            let mended = large.mend(call.id(), call.caller.era, silence, Box::new(passing));
-            match mended {
-                Ok(mended) => {
-                    let message = Message::Coming(Box::new(mended));
-                    End::new(Reply { message, status: 200 }, Status::Success)
-                }
-                Err(fault) => faulty(upstream, &fault, call),
-            }
-        }
-        Err(fault) => faulty(upstream, &fault, call),
-    }
-}
-
-fn faulty(upstream: &Upstream, fault: &Fault, call: Call<'_>) -> End {
-    if fault.kind == FaultKind::Overloaded {
-        upstream.pool.shed.increment(1);
-    }
-    let error = answer::error(fault, Some(upstream.spec.name.as_str()));
-    End::new(refuse(call, 200, &error), answer::status(fault))
-}
-
-/// What is held while a large answer passes.
-struct Passing {
-    held: Held,
-}
-
-impl Ending for Passing {
-    fn ended(&mut self, how: Result<Summary, &Fault>) {
-        self.held.ended(how.is_ok());
-        if let Err(fault) = how {
-            tracing::warn!(%fault, "a large answer broke off on its way to the client");
-        }
-    }
-}
-
-/// The upstream's answer as the client gets it.
-fn settle(inner: &Inner, place: usize, upstream: &Upstream, done: &Done, call: Call<'_>) -> End {
-    let cacheable = call.shape.method == Method::ResourcesRead;
-    let reader = Reader { id: call.id(), era: call.caller.era, cacheable };
-    let pass = |status| Reply { status, ..Reply::ok(mend(&done.message, &done.answer, reader)) };
-    let own = |error: &ErrorBody| End::new(refuse(call, 200, error), Status::Error);
-    match &done.answer.body {
-        Body::Result(parts) => {
-            let input = parts.kind(&done.message) == ResultKind::InputRequired;
-            if input && call.caller.era == Era::Legacy {
-                return own(&needs_input(upstream, None));
-            }
-            let result = parts.span.map(|span| span.of(&done.message)).unwrap_or_default();
-            inner.links.note(result, place);
-            let status = if parts.is_error { Status::Error } else { Status::Success };
-            End::new(pass(200), status)
-        }
-        Body::Error(error) => match (error.code, call.caller.era) {
-            (HEADER_MISMATCH, _) => {
-                // Its schemas may have changed under us: nothing ran.
-                End { outdated: Some(place), ..own(&our_request(upstream, error.code)) }
-            }
-            (UNSUPPORTED_VERSION, _) => own(&our_request(upstream, error.code)),
-            (MISSING_CAPABILITY, Era::Legacy) => {
-                let data = crate::proto::scan::member(error.span.of(&done.message), "data");
-                own(&needs_input(upstream, data))
-            }
-            (LEGACY_URL_ELICITATION, Era::Modern) => own(&needs_input(upstream, None)),
-            (MISSING_CAPABILITY, Era::Modern) => End::new(pass(400), Status::Error),
-            (LEGACY_NOT_FOUND | INVALID_PARAMS, _)
-                if subject::is_not_found(error.span.of(&done.message), call) =>
-            {
-                let error = subject::not_found(error.span.of(&done.message), call);
-                let end = End::new(refuse(call, 200, &error), Status::Invalid);
-                End { missing: true, ..end }
-            }
-            (INVALID_PARAMS | LEGACY_NOT_FOUND, _) => {
-                End { missing: true, ..End::new(pass(200), Status::Invalid) }
-            }
-            (METHOD_NOT_FOUND, _) => {
-                let end = End::new(pass(200), Status::Error);
-                End { no_method: true, missing: true, ..end }
-            }
-            _ => End::new(pass(200), Status::Error),
-        },
-    }
-}
-
-/// An error that is about our own request to the upstream, so that it is ours to explain.
-fn our_request(upstream: &Upstream, code: i64) -> ErrorBody {
-    let name = &upstream.spec.name;
-    ErrorBody::new(INTERNAL, format!("{name} refused the gateway's own request (error {code})"))
-}
-
-/// A call that needs the client's input in a way the gateway cannot carry yet.
-fn needs_input(upstream: &Upstream, data: Option<&[u8]>) -> ErrorBody {
-    let text = format!(
-        "{} needs the client's input for this call, and the gateway does not carry such questions \
-         between the two eras of the protocol",
-        upstream.spec.name
-    );
-    let data = data.and_then(|raw| serde_json::from_slice(raw).ok());
-    let error = ErrorBody::new(INTERNAL, text);
-    match data {
-        Some(data) => error.with(data),
-        None => error,
-    }
 }

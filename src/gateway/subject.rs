@@ -3,21 +3,22 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use smallvec::SmallVec;
 
 use crate::catalog::{Catalog, Owner, PromptLookup};
 use crate::proto::complete::{Reference, reference};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, LEGACY_NOT_FOUND, result_message};
 use crate::proto::listen::URI_BYTES_MAX;
-use crate::proto::scan::{member, unquote};
+use crate::proto::scan::unquote;
 use crate::proto::{Abilities, Era, Method, Span, ladder};
 use crate::telemetry::Status;
 use crate::upstream::{Mirrored, Told};
 
 use super::call::{Call, Reply};
-use super::dispatch::{Errand, NEAREST, no_such, refuse, unlisted, upstream};
+use super::errand::{Errand, refuse, upstream};
 use super::hub::{WATCHED_MAX, Watching};
+use super::names::{NEAREST, no_such, unlisted};
 use super::snapshot::Snapshot;
 use super::{Inner, answer as answers};
 
@@ -133,36 +134,6 @@ async fn read(
     let shown: String = uri.chars().take(256).collect();
     let error = ErrorBody::new(code, format!("Resource not found: {shown}"));
     Err(refuse(call, 200, &error.with(json!({ "uri": uri }))))
-}
-
-/// Whether an error says that there is no such resource, in the way of the era that is not the
-/// client's.
-pub(super) fn is_not_found(error: &[u8], call: Call<'_>) -> bool {
-    let code = member(error, "code");
-    match call.caller.era {
-        Era::Modern => code == Some(b"-32002"),
-        Era::Legacy => {
-            let uri = member(error, "data").and_then(|data| member(data, "uri"));
-            call.shape.method == Method::ResourcesRead && code == Some(b"-32602") && uri.is_some()
-        }
-    }
-}
-
-/// An upstream's word that there is no such resource, with the code of the client's era, and the
-/// URI in any case (2026-07-28 and 2025-11-25, server/resources, "Error Handling").
-pub(super) fn not_found(error: &[u8], call: Call<'_>) -> ErrorBody {
-    let error: Value = serde_json::from_slice(error).unwrap_or_default();
-    let message = error.get("message").and_then(Value::as_str).unwrap_or("Resource not found");
-    let mut data = error.get("data").filter(|data| data.is_object()).cloned().unwrap_or(json!({}));
-    let uri = call.shape.uri.and_then(|span| unquote(span.of(call.body)));
-    if let (Some(uri), Some(data)) = (uri, data.as_object_mut()) {
-        data.entry("uri").or_insert_with(|| Value::from(uri.as_ref()));
-    }
-    let code = match call.caller.era {
-        Era::Legacy => LEGACY_NOT_FOUND,
-        Era::Modern => INVALID_PARAMS,
-    };
-    ErrorBody::new(code, message).with(data)
 }
 
 /// Watches a resource for a client.

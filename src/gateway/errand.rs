@@ -1,0 +1,217 @@
+//! One errand at an upstream: the request, and what comes of it as its client gets it.
+
+use serde_json::{Value, json};
+
+use crate::base::{Fault, Kind};
+use crate::fleet::pool::{Answered, Held};
+use crate::proto::answer::{Body, Reader, ResultKind, mend};
+use crate::proto::error::{
+    ErrorBody, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, LEGACY_NOT_FOUND, LEGACY_URL_ELICITATION,
+    METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION,
+};
+use crate::proto::passage::Summary;
+use crate::proto::scan::{member, unquote};
+use crate::proto::{Era, Method, Span};
+use crate::telemetry::Status;
+use crate::upstream::large::{Ending, Large};
+use crate::upstream::{Done, Mirrored, Request, Subject, Told};
+
+use super::call::{Call, Message, Reply};
+use super::names::unknown;
+use super::snapshot::{Snapshot, Upstream};
+use super::{Inner, answer};
+
+/// What an upstream is asked about.
+#[derive(Clone, Copy)]
+pub(super) struct Errand<'a> {
+    /// The upstream's place.
+    pub(super) place: usize,
+    /// The upstream's own name of the subject.
+    pub(super) name: &'a str,
+    /// Where the client's name of it stands.
+    pub(super) span: Option<Span>,
+    /// What is mirrored in headers.
+    pub(super) mirrored: Mirrored<'a>,
+}
+
+/// A request to an upstream, and its answer mended for the client.
+pub(super) async fn upstream(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    errand: Errand<'_>,
+    call: Call<'_>,
+    tell: &mut (impl FnMut(Told) + Send),
+) -> End {
+    let Errand { place, name, span, mirrored } = errand;
+    let Some(upstream) = snapshot.upstreams.get(place) else {
+        let error = unknown(snapshot, call.caller.abilities, name);
+        return End::new(refuse(call, 200, &error), Status::Invalid);
+    };
+    let subject = span.map(|span| Subject { span, name });
+    let (body, shape, caller) = (call.body, call.shape, call.caller);
+    let request = Request { body, shape, subject, caller, mirrored };
+    match upstream.pool.call(&request, tell).await {
+        Ok(Answered::Done(done)) => settle(inner, place, upstream, &done, call),
+        Ok(Answered::Large(large, held)) => passes(upstream, large, held, call),
+        Err(fault) => faulty(upstream, &fault, call),
+    }
+}
+
+/// How a request ended.
+pub(super) struct End {
+    pub(super) reply: Reply,
+    pub(super) status: Status,
+    /// The upstream does not know the method at all.
+    pub(super) no_method: bool,
+    /// The upstream says that there is no such thing.
+    pub(super) missing: bool,
+    /// It did not run, because this upstream's list has changed.
+    pub(super) outdated: Option<usize>,
+}
+
+impl End {
+    pub(super) fn new(reply: Reply, status: Status) -> Self {
+        Self { reply, status, no_method: false, missing: false, outdated: None }
+    }
+}
+
+/// An error of our own.
+pub(super) fn refuse(call: Call<'_>, status: u16, error: &ErrorBody) -> Reply {
+    let message = error.message(call.shape.id.map(|span| span.of(call.body)));
+    Reply { status, ..Reply::ok(message) }
+}
+
+/// A fault, told to the client.
+fn faulty(upstream: &Upstream, fault: &Fault, call: Call<'_>) -> End {
+    if fault.kind == Kind::Overloaded {
+        upstream.pool.shed.increment(1);
+    }
+    let error = answer::error(fault, Some(upstream.spec.name.as_str()));
+    End::new(refuse(call, 200, &error), answer::status(fault))
+}
+
+/// A large answer, mended while it passes.
+fn passes(upstream: &Upstream, large: Large, held: Held, call: Call<'_>) -> End {
+    let silence = held.silence;
+    let passing = Passing { held };
+    match large.mend(call.id(), call.caller.era, silence, Box::new(passing)) {
+        Ok(mended) => {
+            let message = Message::Coming(Box::new(mended));
+            End::new(Reply { message, status: 200 }, Status::Success)
+        }
+        Err(fault) => faulty(upstream, &fault, call),
+    }
+}
+
+/// What is held while a large answer passes.
+struct Passing {
+    held: Held,
+}
+
+impl Ending for Passing {
+    fn ended(&mut self, how: Result<Summary, &Fault>) {
+        self.held.ended(how.is_ok());
+        if let Err(fault) = how {
+            tracing::warn!(%fault, "a large answer broke off on its way to the client");
+        }
+    }
+}
+
+/// The upstream's answer as the client gets it.
+fn settle(inner: &Inner, place: usize, upstream: &Upstream, done: &Done, call: Call<'_>) -> End {
+    let cacheable = call.shape.method == Method::ResourcesRead;
+    let reader = Reader { id: call.id(), era: call.caller.era, cacheable };
+    let pass = |status| Reply { status, ..Reply::ok(mend(&done.message, &done.answer, reader)) };
+    let own = |error: &ErrorBody| End::new(refuse(call, 200, error), Status::Error);
+    match &done.answer.body {
+        Body::Result(parts) => {
+            let input = parts.kind(&done.message) == ResultKind::InputRequired;
+            if input && call.caller.era == Era::Legacy {
+                return own(&needs_input(upstream, None));
+            }
+            let result = parts.span.map(|span| span.of(&done.message)).unwrap_or_default();
+            inner.links.note(result, place);
+            let status = if parts.is_error { Status::Error } else { Status::Success };
+            End::new(pass(200), status)
+        }
+        Body::Error(error) => match (error.code, call.caller.era) {
+            (HEADER_MISMATCH, _) => {
+                // Its schemas may have changed under us: nothing ran.
+                End { outdated: Some(place), ..own(&our_request(upstream, error.code)) }
+            }
+            (UNSUPPORTED_VERSION, _) => own(&our_request(upstream, error.code)),
+            (MISSING_CAPABILITY, Era::Legacy) => {
+                let data = member(error.span.of(&done.message), "data");
+                own(&needs_input(upstream, data))
+            }
+            (LEGACY_URL_ELICITATION, Era::Modern) => own(&needs_input(upstream, None)),
+            (MISSING_CAPABILITY, Era::Modern) => End::new(pass(400), Status::Error),
+            (LEGACY_NOT_FOUND | INVALID_PARAMS, _)
+                if is_not_found(error.span.of(&done.message), call) =>
+            {
+                let error = not_found(error.span.of(&done.message), call);
+                let end = End::new(refuse(call, 200, &error), Status::Invalid);
+                End { missing: true, ..end }
+            }
+            (INVALID_PARAMS | LEGACY_NOT_FOUND, _) => {
+                End { missing: true, ..End::new(pass(200), Status::Invalid) }
+            }
+            (METHOD_NOT_FOUND, _) => {
+                let end = End::new(pass(200), Status::Error);
+                End { no_method: true, missing: true, ..end }
+            }
+            _ => End::new(pass(200), Status::Error),
+        },
+    }
+}
+
+/// An error that is about our own request to the upstream, so that it is ours to explain.
+fn our_request(upstream: &Upstream, code: i64) -> ErrorBody {
+    let name = &upstream.spec.name;
+    ErrorBody::new(INTERNAL, format!("{name} refused the gateway's own request (error {code})"))
+}
+
+/// A call that needs the client's input in a way the gateway cannot carry yet.
+fn needs_input(upstream: &Upstream, data: Option<&[u8]>) -> ErrorBody {
+    let text = format!(
+        "{} needs the client's input for this call, and the gateway does not carry such questions \
+         between the two eras of the protocol",
+        upstream.spec.name
+    );
+    let data = data.and_then(|raw| serde_json::from_slice(raw).ok());
+    let error = ErrorBody::new(INTERNAL, text);
+    match data {
+        Some(data) => error.with(data),
+        None => error,
+    }
+}
+
+/// Whether an error says that there is no such resource, in the way of the era that is not the
+/// client's.
+fn is_not_found(error: &[u8], call: Call<'_>) -> bool {
+    let code = member(error, "code");
+    match call.caller.era {
+        Era::Modern => code == Some(b"-32002"),
+        Era::Legacy => {
+            let uri = member(error, "data").and_then(|data| member(data, "uri"));
+            call.shape.method == Method::ResourcesRead && code == Some(b"-32602") && uri.is_some()
+        }
+    }
+}
+
+/// An upstream's word that there is no such resource, with the code of the client's era, and the
+/// URI in any case (2026-07-28 and 2025-11-25, server/resources, "Error Handling").
+fn not_found(error: &[u8], call: Call<'_>) -> ErrorBody {
+    let error: Value = serde_json::from_slice(error).unwrap_or_default();
+    let message = error.get("message").and_then(Value::as_str).unwrap_or("Resource not found");
+    let mut data = error.get("data").filter(|data| data.is_object()).cloned().unwrap_or(json!({}));
+    let uri = call.shape.uri.and_then(|span| unquote(span.of(call.body)));
+    if let (Some(uri), Some(data)) = (uri, data.as_object_mut()) {
+        data.entry("uri").or_insert_with(|| Value::from(uri.as_ref()));
+    }
+    let code = match call.caller.era {
+        Era::Legacy => LEGACY_NOT_FOUND,
+        Era::Modern => INVALID_PARAMS,
+    };
+    ErrorBody::new(code, message).with(data)
+}
