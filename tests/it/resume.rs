@@ -2,7 +2,7 @@
 //! and the call is never sent twice (2025-11-25, transports, "Resumability and Redelivery").
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -152,6 +152,99 @@ fn a_stream_is_taken_up_as_often_as_it_is_closed_each_time_after_its_last_event(
         .collect();
     assert_eq!(last, ["0", "1", "2", "3"]);
     assert_eq!(u.requests("tools/call").len(), 1);
+}
+
+/// A server that logs on its standing stream while a call runs; `play` gets its calls and every GET
+/// that goes on with a stream, and answers whether the call is over.
+fn logs_meanwhile(play: impl Fn(&Seen, &mut Wire) -> bool + Send + Sync + 'static) -> Puppet {
+    let mut offer = Offer::new("u", Era::Legacy).tools(&["t"]);
+    offer.capabilities["logging"] = json!({});
+    let busy = AtomicBool::new(false);
+    Puppet::start(offer, move |seen, wire| {
+        let resumes = seen.header("last-event-id").is_some();
+        match (seen.verb.as_str(), seen.method()) {
+            ("POST", "logging/setLevel") => {
+                wire.json(&seen.result(&json!({})));
+            }
+            ("GET", _) if !resumes => {
+                let params = json!({"level": "info", "data": "meanwhile"});
+                let log =
+                    json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params});
+                wire.stream();
+                while if busy.load(Ordering::SeqCst) {
+                    wire.event(&log)
+                } else {
+                    wire.piece(b":\n\n")
+                } {
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+            }
+            ("POST", "tools/call") | ("GET", _) => {
+                busy.store(true, Ordering::SeqCst);
+                if play(seen, wire) {
+                    busy.store(false, Ordering::SeqCst);
+                }
+            }
+            _ => return false,
+        }
+        true
+    })
+}
+
+/// Calls it again and again as a client that takes log messages: each call is answered, sent once,
+/// and messages came in the middle of them.
+fn each_is_answered(u: &Puppet) {
+    let gateway = gateway(&[u]);
+    let (headers, body) =
+        Http::modern_parts("1", "tools/call", Some("u__t"), r#""name":"u__t","arguments":{}"#);
+    let level = r#""_meta":{"io.modelcontextprotocol/logLevel":"debug","#;
+    let body = body.replace(r#""_meta":{"#, level);
+    let mut logs = 0;
+    for n in 1..=25 {
+        let reply = Http::post(&gateway.url(), &headers, &body);
+        assert_eq!(reply.answer()["result"]["content"][0]["text"], "at last", "{n}: {reply:?}");
+        logs += reply.messages().len() - 1;
+        assert_eq!(u.requests("tools/call").len(), n, "sent once");
+    }
+    assert!(logs > 25, "only {logs} log messages came in the middle of calls");
+}
+
+#[test]
+fn a_log_message_in_the_moment_a_stream_is_taken_up_costs_the_call_nothing() {
+    let (running, count) = (Running::default(), AtomicU32::new(0));
+    let u = logs_meanwhile(move |seen, wire| {
+        wire.stream();
+        if seen.verb == "POST" {
+            *running.lock() = Some((seen.clone(), clock::now()));
+            count.store(0, Ordering::SeqCst);
+        }
+        let n = count.fetch_add(1, Ordering::SeqCst);
+        let over = n == 12;
+        if over {
+            let of = running.lock().clone().unwrap().0;
+            wire.piece(done(&of.body["id"]).as_bytes());
+        } else {
+            wire.piece(format!("id: {n}\nretry: 1\ndata:\n\n").as_bytes());
+        }
+        wire.end();
+        over
+    });
+    each_is_answered(&u);
+}
+
+#[test]
+fn a_log_message_while_a_document_comes_in_costs_the_call_nothing() {
+    let u = logs_meanwhile(|seen, wire| {
+        let answer = seen.result(&json!({"content": [{"type": "text", "text": "at last"}]}));
+        let text = answer.to_string();
+        wire.chunked("application/json");
+        for piece in text.as_bytes().chunks(16) {
+            std::thread::sleep(Duration::from_millis(2));
+            wire.piece(piece);
+        }
+        wire.end()
+    });
+    each_is_answered(&u);
 }
 
 #[test]
