@@ -107,16 +107,22 @@ pub enum ResultKind {
 }
 
 impl ResultParts {
-    /// What kind of result it is. Absent, or not a string, means complete: earlier revisions have no
-    /// other kind.
+    /// What kind of result it is. Absent means complete: earlier revisions have no other kind.
     pub fn kind(&self, text: &[u8]) -> ResultKind {
-        let raw = self.result_type.map_or(b"".as_slice(), |member| member.value.of(text));
+        self.result_type
+            .map_or(ResultKind::Complete, |member| ResultKind::of(member.value.of(text)))
+    }
+}
+
+impl ResultKind {
+    /// What kind of result a raw `resultType` names. What is no string names none, as if absent.
+    pub fn of(raw: &[u8]) -> Self {
         if says(raw, "input_required") {
-            ResultKind::InputRequired
+            Self::InputRequired
         } else if says(raw, "complete") || raw.first() != Some(&b'"') {
-            ResultKind::Complete
+            Self::Complete
         } else {
-            ResultKind::Other
+            Self::Other
         }
     }
 }

@@ -31,7 +31,7 @@ pub use peek::{Peek, peek};
 use super::answer::ResultKind;
 use super::era::Era;
 use super::id;
-use super::scan::{ScanError, unquote};
+use super::scan::ScanError;
 use flow::{Cut, Flow};
 use name::Name;
 use utf8::Utf8;
@@ -401,19 +401,10 @@ impl Rules {
             self.summary.is_error = raw == Some(b"true");
             return Ok(());
         }
-        self.summary.kind = raw.map_or(ResultKind::Other, kind_of);
+        self.summary.kind = raw.map_or(ResultKind::Other, ResultKind::of);
         if self.summary.kind == ResultKind::InputRequired && self.client == Era::Legacy {
             return Err(Broken::InputRequired);
         }
         Ok(())
-    }
-}
-
-/// What kind of result a `resultType` names.
-fn kind_of(raw: &[u8]) -> ResultKind {
-    match unquote(raw).as_deref() {
-        None | Some("complete") => ResultKind::Complete,
-        Some("input_required") => ResultKind::InputRequired,
-        Some(_) => ResultKind::Other,
     }
 }
