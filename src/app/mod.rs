@@ -193,8 +193,8 @@ fn pool(spec: &UpstreamSpec, meters: &Meters) -> Arc<Pool> {
     let replicas = wanted.iter().map(|replica| {
         let handles = meters.replica(spec.name.as_str(), replica.name.as_str());
         let inflight_max = match replica.kind {
-            ReplicaKind::Child(_) => spec.pool.inflight_child_max,
-            ReplicaKind::Http(_) => spec.pool.inflight_http_max,
+            ReplicaKind::Child(_) => spec.pool.limits.inflight_child,
+            ReplicaKind::Http(_) => spec.pool.limits.inflight_http,
         };
         Arc::new(Replica::new(
             spec.name.clone(),
@@ -211,6 +211,6 @@ fn pool(spec: &UpstreamSpec, meters: &Meters) -> Arc<Pool> {
         replicas,
         watched,
         stir,
-        meters.shed("upstream"),
+        meters.pool(spec.name.as_str()),
     ))
 }

@@ -22,6 +22,39 @@ pub fn jitter(base: std::time::Duration, percent: u32, draw: u64) -> std::time::
     base * u32::try_from(factor).unwrap_or(100) / 100
 }
 
+/// Any number of draws from one, for pure code that needs more than one (`SplitMix64`).
+#[derive(Clone, Copy, Debug)]
+pub struct Draws(u64);
+
+impl Draws {
+    /// The draws that follow from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A place below `count`; 0 where there is none.
+    pub fn below(&mut self, count: usize) -> usize {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        // The high half of a product instead of a remainder: no division.
+        let wide = u128::from(self.bits()) * u128::from(count);
+        usize::try_from(wide >> 64).unwrap_or(0)
+    }
+
+    /// A number from 0 to just below 1.
+    pub fn unit(&mut self) -> f64 {
+        let high = u32::try_from(self.bits() >> 32).unwrap_or(0);
+        f64::from(high) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +66,21 @@ mod tests {
             let got = jitter(Duration::from_secs(10), 20, draw);
             assert!(got >= Duration::from_secs(8) && got <= Duration::from_secs(12), "{got:?}");
         }
+    }
+
+    #[test]
+    fn draws_are_spread_evenly_and_repeat_with_their_seed() {
+        let (mut one, mut other) = (Draws::new(7), Draws::new(7));
+        let mut hits = [0_u32; 5];
+        for _ in 0..50_000 {
+            let place = one.below(5);
+            assert_eq!(place, other.below(5));
+            hits[place] += 1;
+        }
+        assert!(hits.iter().all(|hits| (9_500..10_500).contains(hits)), "{hits:?}");
+        assert_eq!(one.below(0), 0);
+        let mean = (0..10_000).map(|_| one.unit()).sum::<f64>() / 10_000.0;
+        assert!((0.48..0.52).contains(&mean), "{mean}");
     }
 
     #[test]

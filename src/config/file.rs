@@ -82,17 +82,17 @@ pub(super) struct Defaults {
     /// Longest silence of a call, for upstreams and built-in tools without a `timeout` of their own.
     pub(super) timeout: Option<PositiveTime>,
     /// When a call is tried again.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
-    pub(super) retry: Option<Retry>,
+    #[serde(default)]
+    pub(super) retry: Retry,
     /// When a replica gets no calls for a while.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
-    pub(super) breaker: Option<Breaker>,
+    #[serde(default)]
+    pub(super) breaker: Breaker,
     /// How replicas are probed.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
-    pub(super) health: Option<Health>,
+    #[serde(default)]
+    pub(super) health: Health,
     /// When a slow call is asked a second time.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
-    pub(super) hedge: Option<Hedge>,
+    #[serde(default)]
+    pub(super) hedge: Hedge,
     /// How much an upstream gets at once.
     #[serde(default)]
     pub(super) limits: Limits,
@@ -207,15 +207,16 @@ pub(super) struct Upstream {
     #[expect(dead_code, reason = "no effect yet; the shape is checked")]
     pub(super) isolation: Option<Isolation>,
     /// Whether its annotations may make retries and hedges legal.
+    #[schemars(extend("default" = false))]
     pub(super) trust_annotations: Option<bool>,
     /// How a replica is chosen for a call.
     #[schemars(extend("default" = "auto"))]
     pub(super) balance: Option<Balance>,
     /// `balance = "consistent_hash"`: what is hashed (`client`, `arg:NAME`, `header:NAME`).
-    #[schemars(regex(pattern = r"^(client|arg:.+|header:.+)$|\$\{"))]
+    #[schemars(regex(pattern = r"^(client|arg:.+|header:.+)$|\$\{"), extend("default" = "client"))]
     pub(super) hash_on: Option<String>,
     /// `balance = "expression"`: the replica with the lowest value wins.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    #[schemars(extend("default" = ""))]
     pub(super) expression: Option<String>,
     /// Longest silence of a call; progress resets it. Without it `[defaults] timeout`, else 60s.
     #[schemars(extend("default" = "60s"))]
@@ -230,17 +231,17 @@ pub(super) struct Upstream {
     #[serde(default)]
     pub(super) replicas: Vec<Replica>,
     /// When a call is tried again.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
-    pub(super) retry: Option<Retry>,
+    #[serde(default)]
+    pub(super) retry: Retry,
     /// When a replica gets no calls for a while.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
-    pub(super) breaker: Option<Breaker>,
+    #[serde(default)]
+    pub(super) breaker: Breaker,
     /// How replicas are probed.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
-    pub(super) health: Option<Health>,
+    #[serde(default)]
+    pub(super) health: Health,
     /// When a slow call is asked a second time.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
-    pub(super) hedge: Option<Hedge>,
+    #[serde(default)]
+    pub(super) hedge: Hedge,
     /// How much it gets at once.
     #[serde(default)]
     pub(super) limits: Limits,
@@ -297,8 +298,9 @@ pub(super) struct Offer {
     #[schemars(extend("default" = {}))]
     pub(super) describe: Named<String>,
     /// Its own tool name → what a second run of it would do.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
-    pub(super) effect: Option<Named<Effect>>,
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub(super) effect: Named<Effect>,
 }
 
 /// What a second run of a tool would do.
@@ -340,13 +342,14 @@ pub(super) struct Replica {
     #[schemars(extend("default" = {}))]
     pub(super) headers: Named<String>,
     /// Its share of the calls, relative to its siblings; 0 takes no new calls.
-    #[schemars(range(max = 1000))]
+    #[schemars(range(max = 1000), extend("default" = 1))]
     pub(super) weight: Option<u32>,
     /// Lower tiers are used first.
-    #[schemars(range(max = 1000))]
+    #[schemars(range(max = 1000), extend("default" = 0))]
     pub(super) tier: Option<u32>,
-    /// Free labels.
+    /// Free labels, for `balance = "expression"`.
     #[serde(default)]
+    #[schemars(extend("default" = {}))]
     pub(super) labels: Named<String>,
 }
 
@@ -359,94 +362,104 @@ pub(super) enum Transport {
 }
 
 /// `[….retry]`
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the file")]
-#[expect(dead_code, reason = "no effect yet; the shape is checked")]
 pub(super) struct Retry {
     /// Attempts in all, for calls that may be repeated.
-    #[schemars(range(min = 1, max = 20))]
+    #[schemars(range(min = 1, max = 20), extend("default" = 3))]
     pub(super) max_attempts: Option<u32>,
     /// The wait before the first repetition.
+    #[schemars(extend("default" = "50ms"))]
     pub(super) backoff_base: Option<Time>,
     /// By how much each wait is longer than the one before.
-    #[schemars(range(min = 1.0, max = 10.0))]
+    #[schemars(range(min = 1.0, max = 10.0), extend("default" = 2.0))]
     pub(super) backoff_factor: Option<f64>,
     /// The longest wait.
+    #[schemars(extend("default" = "2s"))]
     pub(super) backoff_max: Option<Time>,
     /// Repetitions, as a share of the calls.
-    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(range(min = 0.0, max = 1.0), extend("default" = 0.1))]
     pub(super) budget_ratio: Option<f64>,
     /// The longest wait that an upstream may ask for.
+    #[schemars(extend("default" = "30s"))]
     pub(super) retry_after_max: Option<Time>,
     /// Whether -32603 and HTTP 500 of read-only calls are tried again, once.
+    #[schemars(extend("default" = false))]
     pub(super) on_server_error: Option<bool>,
 }
 
 /// `[….breaker]`
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "no effect yet; the shape is checked")]
 pub(super) struct Breaker {
     /// Failures in a row that shut the gate.
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 1000), extend("default" = 5))]
     pub(super) consecutive: Option<u32>,
     /// The time over which the success rate is taken.
+    #[schemars(extend("default" = "30s"))]
     pub(super) window: Option<PositiveTime>,
     /// Below it the gate shuts.
-    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(range(min = 0.0, max = 1.0), extend("default" = 0.6))]
     pub(super) success_rate: Option<f64>,
     /// Calls in the window before the rate counts.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 8))]
     pub(super) min_requests: Option<u32>,
     /// The first time a replica is left out; doubled each time.
+    #[schemars(extend("default" = "5s"))]
     pub(super) eject_base: Option<PositiveTime>,
     /// The longest time a replica is left out.
+    #[schemars(extend("default" = "5m"))]
     pub(super) eject_max: Option<PositiveTime>,
     /// At most so many percent of the replicas are left out.
-    #[schemars(range(max = 100))]
+    #[schemars(range(max = 100), extend("default" = 50))]
     pub(super) eject_max_percent: Option<u32>,
     /// With fewer percent of the replicas up, all of them are used again.
-    #[schemars(range(max = 100))]
+    #[schemars(range(max = 100), extend("default" = 50))]
     pub(super) panic_percent: Option<u32>,
 }
 
 /// `[….health]`
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "no effect yet; the shape is checked")]
 pub(super) struct Health {
     /// Between two probes of a replica that is up.
+    #[schemars(extend("default" = "10s"))]
     pub(super) interval: Option<PositiveTime>,
     /// Between two probes of a suspect replica.
+    #[schemars(extend("default" = "1s"))]
     pub(super) fast_interval: Option<PositiveTime>,
     /// Between two probes of a replica that is down.
+    #[schemars(extend("default" = "5s"))]
     pub(super) down_interval: Option<PositiveTime>,
-    /// Longest duration of a probe.
+    /// Longest duration of a probe. Without it 2s, and 5s for a child process.
     pub(super) timeout: Option<PositiveTime>,
     /// Failed probes in a row until a replica is down.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1, max = 100), extend("default" = 3))]
     pub(super) fall: Option<u32>,
     /// Good probes in a row until it is up again.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1, max = 100), extend("default" = 2))]
     pub(super) rise: Option<u32>,
     /// No probe where a call just succeeded.
+    #[schemars(extend("default" = true))]
     pub(super) skip_if_traffic: Option<bool>,
     /// A read-only tool to call as the probe.
+    #[schemars(extend("default" = ""))]
     pub(super) tool: Option<String>,
 }
 
 /// `[….hedge]`
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "no effect yet; the shape is checked")]
 pub(super) struct Hedge {
     /// Whether slow calls are asked a second time.
+    #[schemars(extend("default" = "auto"))]
     pub(super) enabled: Option<HedgeMode>,
     /// Second calls, as a share of the calls.
-    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(range(min = 0.0, max = 1.0), extend("default" = 0.05))]
     pub(super) budget: Option<f64>,
     /// No second call earlier than this.
+    #[schemars(extend("default" = "10ms"))]
     pub(super) delay_min: Option<Time>,
 }
 
@@ -469,12 +482,10 @@ pub(super) struct Limits {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) inflight_replica: Option<u32>,
     /// Most calls that wait.
-    #[schemars(range(max = 1_000_000))]
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    #[schemars(range(max = 1_000_000), extend("default" = 1024))]
     pub(super) queue: Option<u32>,
     /// Most sessions at one replica.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 256))]
     pub(super) sessions_replica: Option<u32>,
 }
 

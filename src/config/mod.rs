@@ -42,7 +42,7 @@ pub const DEFAULT_FILE: &str = "gateway.toml";
 const BUILT_IN_NAME: &str = "built-in gateway.toml";
 
 /// All that a gateway is made from. Valid by construction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spec {
     /// Where the front listens.
     pub listen: ListenSpec,

@@ -9,28 +9,14 @@ use super::text::{item, join};
 
 /// Paths (`*` = any key or every item of a list) and those of their values that hold already.
 pub(super) const NO_EFFECT: &[(&str, &[&str])] = &[
-    ("defaults.retry", &[]),
-    ("defaults.breaker", &[]),
-    ("defaults.health", &[]),
     ("defaults.hedge", &[]),
     ("defaults.limits.queue", &[]),
     ("defaults.limits.sessions_replica", &[]),
     ("upstreams.*.isolation", &["shared"]),
-    ("upstreams.*.trust_annotations", &["false"]),
-    ("upstreams.*.balance", &["auto", "round_robin"]),
-    ("upstreams.*.hash_on", &[]),
-    ("upstreams.*.expression", &[]),
-    ("upstreams.*.tools.effect", &[]),
-    ("upstreams.*.retry", &[]),
-    ("upstreams.*.breaker", &[]),
-    ("upstreams.*.health", &[]),
     ("upstreams.*.hedge", &[]),
     ("upstreams.*.limits.queue", &[]),
     ("upstreams.*.limits.sessions_replica", &[]),
     ("upstreams.*.replicas.*.transport", &["http"]),
-    ("upstreams.*.replicas.*.weight", &[]),
-    ("upstreams.*.replicas.*.tier", &[]),
-    ("upstreams.*.replicas.*.labels", &[]),
 ];
 
 /// What the warning says.

@@ -35,6 +35,8 @@ pub(super) struct Overrides {
     pub(super) insecure_public: bool,
     /// For `defaults.timeout`.
     pub(super) timeout: Option<Duration>,
+    /// For `defaults.retry.max_attempts`.
+    pub(super) max_attempts: Option<u32>,
     /// For `tools.context7.api_key`.
     pub(super) context7_key: Option<Secret>,
     /// For `tools.context7.base_url`.
@@ -57,7 +59,6 @@ impl Overrides {
             (None, None) => None,
         };
         let port = cli.port.or_else(|| port(&var("MCP_SERVER_PORT")?, findings));
-        max_retries(var("MCP_MAX_RETRIES").as_deref(), findings);
         Self {
             host,
             port,
@@ -65,6 +66,7 @@ impl Overrides {
             timeout: var("MCP_TIMEOUT").and_then(|text| timeout(&text, findings)),
             context7_key: var("CONTEXT7_API_KEY").map(|key| Secret::new(&key)),
             context7_url: var("CONTEXT7_API_URL"),
+            max_attempts: max_attempts(var("MCP_MAX_RETRIES").as_deref(), findings),
             log: log(var("MCP_LOG_LEVEL"), var("RUST_LOG"), findings),
         }
     }
@@ -75,6 +77,7 @@ impl Overrides {
             (self.host.is_some(), "server.host"),
             (self.port.is_some(), "server.port"),
             (self.timeout.is_some(), "defaults.timeout"),
+            (self.max_attempts.is_some(), "defaults.retry.max_attempts"),
             (self.context7_key.is_some(), "tools.context7.api_key"),
             (self.context7_url.is_some(), "tools.context7.base_url"),
         ]
@@ -114,17 +117,15 @@ fn timeout(text: &str, findings: &mut Findings<'_>) -> Option<Duration> {
     }
 }
 
-/// Checked, but without effect until calls are tried again.
-fn max_retries(text: Option<&str>, findings: &mut Findings<'_>) {
-    let at = At::Variable("MCP_MAX_RETRIES");
-    match text.map(str::parse::<u32>) {
-        None => {}
-        Some(Ok(retries)) if retries <= RETRIES_MAX => {
-            findings.warn(at, super::no_effect::WHAT, None);
-        }
-        Some(_) => {
+/// A retry is an attempt beside the first one.
+fn max_attempts(text: Option<&str>, findings: &mut Findings<'_>) -> Option<u32> {
+    match text?.parse::<u32>() {
+        Ok(retries) if retries <= RETRIES_MAX => Some(retries + 1),
+        _ => {
             let hint = format!("a whole number from 0 to {RETRIES_MAX}");
+            let at = At::Variable("MCP_MAX_RETRIES");
             findings.problem(at, "not a number of retries", Some(hint));
+            None
         }
     }
 }

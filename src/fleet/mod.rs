@@ -1,8 +1,24 @@
 //! Which replica, whether, how often: a pool is an upstream's replicas and the rules over them.
 
+mod attempt;
+pub mod backoff;
+pub mod breaker;
+pub mod budget;
+pub mod effect;
+pub mod load;
+pub mod member;
+pub mod outcome;
+pub mod pace;
 pub mod pick;
 pub mod pool;
 pub mod retry;
+mod seats;
 pub mod spec;
+mod tries;
+pub mod window;
 
+pub use effect::Effect;
+pub use member::Member;
+pub use pace::Pace;
 pub use pool::Pool;
+pub use tries::Terms;

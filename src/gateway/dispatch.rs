@@ -2,12 +2,14 @@
 //! what goes to an upstream.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::Counter;
 
 use crate::base::{clock, rng};
-use crate::catalog::{Kind, Lookup, Owner, Tool};
+use crate::catalog::{Hints, Kind, Lookup, Owner, Tool};
+use crate::fleet::Pace;
 use crate::proto::error::{ErrorBody, HEADER_MISMATCH, INVALID_PARAMS, result_message};
 use crate::proto::headers::{HeaderParam, check_call};
 use crate::proto::scan::unquote;
@@ -17,6 +19,7 @@ use crate::upstream::{Mirrored, Told};
 
 use super::call::{Call, Reply};
 use super::director::FIRST_LIST_WAIT;
+use super::effect::{self, Nature};
 use super::errand::{End, Errand, refuse, upstream};
 use super::names::{begins_with_prefix, denied, unknown, unlisted};
 use super::snapshot::Snapshot;
@@ -162,7 +165,7 @@ async fn tool(
     let name = match ladder::subject(call.body, call.shape) {
         Ok(()) => call.shape.name.and_then(|span| unquote(span.of(call.body))).unwrap_or_default(),
         Err(refusal) => {
-            inner.unknown.ended(Status::Invalid, clock::now() - began);
+            inner.unknown.meters.ended(Status::Invalid, clock::now() - began);
             return refuse(call, refusal.status, &refusal.error);
         }
     };
@@ -195,32 +198,36 @@ async fn one_call(
 ) -> (Reply, Option<usize>) {
     match snapshot.view(call.caller.abilities).catalog.lookup(name) {
         Lookup::Tool(tool) => {
-            let meters = snapshot.meters.get(&tool.name).unwrap_or(&inner.unknown);
+            let record = snapshot.tools.get(&tool.name).unwrap_or(&inner.unknown);
+            let meters = &record.meters;
             let mut timer = Timer { meters, began, status: Status::Cancelled };
-            let end = known(inner, snapshot, tool, call, tell).await;
+            let end = known(inner, snapshot, (tool, &record.pace), call, tell).await;
             timer.status = end.status;
             (end.reply, end.outdated)
         }
         Lookup::Transparent(place) => {
-            let mut timer = Timer { meters: &inner.unknown, began, status: Status::Cancelled };
+            let meters = &inner.unknown.meters;
+            let mut timer = Timer { meters, began, status: Status::Cancelled };
             let mirrored = call.headers.map_or(Mirrored::Nothing, Mirrored::Headers);
-            let errand = Errand { place, name, span: call.shape.name, mirrored };
+            let nature = nature(snapshot, place, name, Hints::default(), call);
+            let errand =
+                Errand { place, name, span: call.shape.name, mirrored, nature, pace: None };
             let end = upstream(inner, snapshot, errand, call, tell).await;
             timer.status = end.status;
             (end.reply, None)
         }
         Lookup::Denied(owner) => {
-            inner.unknown.ended(Status::Invalid, clock::now() - began);
+            inner.unknown.meters.ended(Status::Invalid, clock::now() - began);
             (refuse(call, 200, &denied(snapshot, owner, name)), None)
         }
         Lookup::Unknown => {
             if let Some(upstream) = unlisted(snapshot, name) {
-                inner.unknown.ended(Status::Unavailable, clock::now() - began);
+                inner.unknown.meters.ended(Status::Unavailable, clock::now() - began);
                 let fault = upstream.pool.nobody();
                 let error = answer::error(&fault, Some(upstream.spec.name.as_str()));
                 (refuse(call, 200, &error), None)
             } else {
-                inner.unknown.ended(Status::Invalid, clock::now() - began);
+                inner.unknown.meters.ended(Status::Invalid, clock::now() - began);
                 (refuse(call, 200, &unknown(snapshot, call.caller.abilities, name)), None)
             }
         }
@@ -234,7 +241,7 @@ async fn list_again(
     snapshot: &Snapshot,
     place: usize,
     rest: Duration,
-) -> Option<std::sync::Arc<Snapshot>> {
+) -> Option<Arc<Snapshot>> {
     let upstream = snapshot.upstreams.get(place)?;
     if !upstream.pool.is_up() || !upstream.pool.relist(rest) {
         return None;
@@ -269,7 +276,7 @@ impl Drop for Timer<'_> {
 async fn known(
     inner: &Inner,
     snapshot: &Snapshot,
-    tool: &Tool,
+    (tool, pace): (&Tool, &Arc<Pace>),
     call: Call<'_>,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> End {
@@ -280,10 +287,23 @@ async fn known(
         Owner::Builtin => builtin(snapshot, tool, call).await,
         Owner::Upstream(place) => {
             let mirrored = Mirrored::Schema(&tool.header_params);
-            let errand = Errand { place, name: &tool.original, span: call.shape.name, mirrored };
+            let (name, span) = (&*tool.original, call.shape.name);
+            let nature = nature(snapshot, place, name, tool.hints, call);
+            let errand = Errand { place, name, span, mirrored, nature, pace: Some(pace) };
             upstream(inner, snapshot, errand, call, tell).await
         }
     }
+}
+
+/// What a second run of a call would do.
+fn nature(snapshot: &Snapshot, place: usize, name: &str, hints: Hints, call: Call<'_>) -> Nature {
+    let spec = snapshot.upstreams.get(place).map(|upstream| &upstream.spec);
+    let operator = spec.and_then(|spec| spec.effects.get(name)).copied();
+    let trusted = spec.is_some_and(|spec| spec.trust_annotations);
+    let mut nature = effect::of_tool(hints, operator, trusted, call.shape.answers);
+    // Progress of two runs at once would go back and forth.
+    nature.hedge &= call.shape.keys.progress_token.is_none();
+    nature
 }
 
 /// A parameter that the client mirrored in a header must say there what the body says

@@ -1,9 +1,12 @@
 //! One errand at an upstream: the request, and what comes of it as its client gets it.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::base::{Fault, Kind};
 use crate::fleet::pool::{Answered, Held};
+use crate::fleet::{Pace, Terms};
 use crate::proto::answer::{Body, Reader, ResultKind, mend};
 use crate::proto::error::{
     ErrorBody, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, LEGACY_NOT_FOUND, LEGACY_URL_ELICITATION,
@@ -17,6 +20,7 @@ use crate::upstream::large::{Ending, Large};
 use crate::upstream::{Done, Mirrored, Request, Subject, Told};
 
 use super::call::{Call, Message, Reply};
+use super::effect::Nature;
 use super::names::unknown;
 use super::snapshot::{Snapshot, Upstream};
 use super::{Inner, answer};
@@ -32,6 +36,10 @@ pub(super) struct Errand<'a> {
     pub(super) span: Option<Span>,
     /// What is mirrored in headers.
     pub(super) mirrored: Mirrored<'a>,
+    /// What a second run would do.
+    pub(super) nature: Nature,
+    /// How long calls of its tool take.
+    pub(super) pace: Option<&'a Arc<Pace>>,
 }
 
 /// A request to an upstream, and its answer mended for the client.
@@ -42,7 +50,7 @@ pub(super) async fn upstream(
     call: Call<'_>,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> End {
-    let Errand { place, name, span, mirrored } = errand;
+    let Errand { place, name, span, mirrored, nature, pace } = errand;
     let Some(upstream) = snapshot.upstreams.get(place) else {
         let error = unknown(snapshot, call.caller.abilities, name);
         return End::new(refuse(call, 200, &error), Status::Invalid);
@@ -50,7 +58,9 @@ pub(super) async fn upstream(
     let subject = span.map(|span| Subject { span, name });
     let (body, shape, caller) = (call.body, call.shape, call.caller);
     let request = Request { body, shape, subject, caller, mirrored };
-    match upstream.pool.call(&request, tell).await {
+    let terms =
+        Terms { effect: nature.effect, hedge: nature.hedge, pace, key: None, balancer: None };
+    match upstream.pool.call(&request, &terms, tell).await {
         Ok(Answered::Done(done)) => settle(inner, place, upstream, &done, call),
         Ok(Answered::Large(large, held)) => passes(upstream, large, held, call),
         Err(fault) => faulty(upstream, &fault, call),
@@ -84,7 +94,7 @@ pub(super) fn refuse(call: Call<'_>, status: u16, error: &ErrorBody) -> Reply {
 /// A fault, told to the client.
 fn faulty(upstream: &Upstream, fault: &Fault, call: Call<'_>) -> End {
     if fault.kind == Kind::Overloaded {
-        upstream.pool.shed.increment(1);
+        upstream.pool.meters.shed.increment(1);
     }
     let error = answer::error(fault, Some(upstream.spec.name.as_str()));
     End::new(refuse(call, 200, &error), answer::status(fault))
@@ -110,7 +120,7 @@ struct Passing {
 
 impl Ending for Passing {
     fn ended(&mut self, how: Result<Summary, &Fault>) {
-        self.held.ended(how.is_ok());
+        self.held.ended(how.map(drop));
         if let Err(fault) = how {
             tracing::warn!(%fault, "a large answer broke off on its way to the client");
         }

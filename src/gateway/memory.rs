@@ -139,6 +139,7 @@ mod tests {
             name: UpstreamName::new("u").unwrap(),
             required: false,
             trust_annotations: false,
+            effects: std::collections::BTreeMap::new(),
             offer: OfferSpec::all("u"),
             pool: PoolSpec::new(vec![replica]),
             off: None,

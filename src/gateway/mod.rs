@@ -6,6 +6,7 @@ pub mod changes;
 pub mod demand;
 pub mod director;
 pub mod dispatch;
+mod effect;
 pub mod errand;
 pub mod hub;
 pub mod links;
@@ -25,8 +26,8 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::proto::error::ErrorBody;
 use crate::proto::{Abilities, Method};
+use crate::telemetry::Meters;
 use crate::telemetry::names::UNKNOWN_TOOL;
-use crate::telemetry::{Meters, ToolMeters};
 use crate::upstream::Told;
 use crate::upstream::report::Updated;
 
@@ -34,7 +35,7 @@ pub use call::{Call, Message, Reply};
 pub use changes::{Changes, Counts};
 pub use demand::Demand;
 pub use hub::Watching;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, ToolRecord};
 
 use self::demand::{Demands, Wanted};
 use self::dispatch::MethodMeters;
@@ -58,7 +59,7 @@ struct Inner {
     demands: Demands,
     hub: Arc<Hub>,
     links: Links,
-    unknown: ToolMeters,
+    unknown: ToolRecord,
     methods: MethodMeters,
 }
 
@@ -79,7 +80,7 @@ impl Gateway {
             demands: Demands::new(demands),
             hub: Arc::new(Hub::new(updates)),
             links: Links::default(),
-            unknown: meters.tool(UNKNOWN_TOOL),
+            unknown: ToolRecord::new(meters, UNKNOWN_TOOL),
             methods: MethodMeters::new(meters),
         };
         Self { inner: Arc::new(inner) }

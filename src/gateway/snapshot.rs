@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::builtin::Builtins;
 use crate::catalog::{CacheScope, Catalog, Kind, PageSpec, Pages, PerKind};
-use crate::fleet::Pool;
+use crate::fleet::{Pace, Pool};
 use crate::proto::{Abilities, Offers, Version, legacy, modern};
 use crate::telemetry::{Meters, ToolMeters};
 
@@ -101,9 +101,25 @@ pub struct Snapshot {
     pub reports: Vec<String>,
     /// Between prefix and name of a tool.
     pub separator: String,
-    /// Metric handles by exposed name.
-    pub meters: HashMap<Arc<str>, ToolMeters>,
+    /// What is counted and known of each tool, by exposed name.
+    pub tools: HashMap<Arc<str>, ToolRecord>,
     fixed: Arc<Fixed>,
+}
+
+/// What is counted and known of a tool. It outlives the snapshots that show the tool.
+#[derive(Clone, Debug)]
+pub struct ToolRecord {
+    /// Its handles on the metrics.
+    pub meters: ToolMeters,
+    /// How long its answers take, over all replicas.
+    pub pace: Arc<Pace>,
+}
+
+impl ToolRecord {
+    /// Of a tool that was never called.
+    pub fn new(meters: &Meters, name: &str) -> Self {
+        Self { meters: meters.tool(name), pace: Arc::default() }
+    }
 }
 
 /// Answers that do not depend on the request.
@@ -130,12 +146,12 @@ impl Snapshot {
         before: Option<&Self>,
     ) -> Self {
         let view = Arc::new(view);
-        let kept = |name: &Arc<str>| before.and_then(|b| b.meters.get(name)).cloned();
+        let kept = |name: &Arc<str>| before.and_then(|b| b.tools.get(name)).cloned();
         let mut handles = HashMap::new();
         for tool in views.values().chain([&view]).flat_map(|view| view.catalog.tools()) {
-            handles
-                .entry(Arc::clone(&tool.name))
-                .or_insert_with(|| kept(&tool.name).unwrap_or_else(|| meters.tool(&tool.name)));
+            handles.entry(Arc::clone(&tool.name)).or_insert_with(|| {
+                kept(&tool.name).unwrap_or_else(|| ToolRecord::new(meters, &tool.name))
+            });
         }
         let fixed = before.map_or_else(|| Arc::new(fixed(&upstreams)), |b| Arc::clone(&b.fixed));
         Self {
@@ -145,7 +161,7 @@ impl Snapshot {
             builtins,
             reports: Vec::new(),
             separator: separator.to_owned(),
-            meters: handles,
+            tools: handles,
             fixed,
         }
     }

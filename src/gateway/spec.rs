@@ -1,14 +1,16 @@
 //! What a gateway is made from: upstreams, names and built-in tools.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::base::UpstreamName;
 use crate::builtin::spec::BuiltinSpec;
 use crate::catalog::spec::{NamingSpec, OfferSpec};
+use crate::fleet::Effect;
 use crate::fleet::spec::PoolSpec;
 
 /// Everything behind the front.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GatewaySpec {
     /// How exposed names are made.
     pub naming: NamingSpec,
@@ -36,7 +38,7 @@ impl Default for CacheSpec {
 }
 
 /// One logical MCP server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamSpec {
     /// The key of `[upstreams.NAME]`.
     pub name: UpstreamName,
@@ -44,6 +46,8 @@ pub struct UpstreamSpec {
     pub required: bool,
     /// Whether its annotations may make retries legal.
     pub trust_annotations: bool,
+    /// What a second run of a tool would do, by the operator's word; keys are its own tool names.
+    pub effects: BTreeMap<String, Effect>,
     /// What of it is offered, under which names.
     pub offer: OfferSpec,
     /// Its replicas and the rules over them.

@@ -16,6 +16,7 @@ use crate::telemetry::Status;
 use crate::upstream::{Mirrored, Told};
 
 use super::call::{Call, Reply};
+use super::effect;
 use super::errand::{Errand, refuse, upstream};
 use super::hub::{WATCHED_MAX, Watching};
 use super::names::{NEAREST, no_such, unlisted};
@@ -40,7 +41,7 @@ pub(super) async fn answer(
         Method::PromptsGet => {
             let name = named(call.shape.name);
             let (place, original) = prompt(snapshot, call, &name)?;
-            let errand = asked(place, &original, call.shape.name);
+            let errand = asked(call.shape.method, place, &original, call.shape.name);
             let end = upstream(inner, snapshot, errand, call, &mut tell).await;
             if end.status == Status::Success { Ok(end.reply) } else { Err(end.reply) }
         }
@@ -53,8 +54,9 @@ pub(super) async fn answer(
 }
 
 /// A request about something that is mirrored in no parameter headers.
-fn asked(place: usize, name: &str, span: Option<Span>) -> Errand<'_> {
-    Errand { place, name, span, mirrored: Mirrored::Nothing }
+fn asked(method: Method, place: usize, name: &str, span: Option<Span>) -> Errand<'_> {
+    let (mirrored, nature) = (Mirrored::Nothing, effect::of_method(method));
+    Errand { place, name, span, mirrored, nature, pace: None }
 }
 
 /// Who has the prompt of this name, and how they call it.
@@ -111,7 +113,7 @@ async fn read(
     let alone = places.len() == 1;
     let mut first = None;
     for place in places {
-        let errand = asked(place, uri, call.shape.uri);
+        let errand = asked(call.shape.method, place, uri, call.shape.uri);
         let end = upstream(inner, snapshot, errand, call, tell).await;
         if end.status == Status::Success {
             if !alone {
@@ -184,7 +186,7 @@ async fn complete(
             (place.ok_or_else(nobody)?, Arc::from(uri.as_str()))
         }
     };
-    let errand = asked(place, &name, Some(span));
+    let errand = asked(call.shape.method, place, &name, Some(span));
     let end = upstream(inner, snapshot, errand, call, tell).await;
     if end.no_method {
         // The gateway offers completion because some upstream may; this one has none to offer.

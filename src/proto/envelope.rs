@@ -51,6 +51,9 @@ pub struct Envelope {
     pub reference: Option<Span>,
     /// `result` or `error` of a response.
     pub outcome: Option<Span>,
+    /// `params.inputResponses` or `params.requestState` is there: the request carries the client's
+    /// answers to questions of the server.
+    pub answers: bool,
     /// `params._meta`, an object.
     pub meta: Option<Span>,
     /// The members of `_meta` that the gateway acts on.
@@ -210,6 +213,10 @@ impl<'a> Reader<'a> {
                 b"arguments" => self.envelope.arguments = Some(self.scanner.skip()?),
                 b"cursor" => self.envelope.cursor = Some(self.scanner.skip()?),
                 b"ref" => self.envelope.reference = Some(self.scanner.skip()?),
+                b"inputResponses" | b"requestState" => {
+                    self.envelope.answers = true;
+                    self.scanner.skip()?;
+                }
                 _ => {
                     self.scanner.skip()?;
                 }

@@ -106,6 +106,14 @@ pub fn list_request(id: u64, method: &str, cursor: Option<&str>) -> Vec<u8> {
         .into_bytes()
 }
 
+/// A call of a tool without arguments: our own look whether a server is well.
+pub fn tool_request(id: u64, tool: &str) -> Vec<u8> {
+    let params = json!({ "name": tool, "arguments": {} });
+    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params })
+        .to_string()
+        .into_bytes()
+}
+
 /// A request about one resource: `resources/subscribe` or `resources/unsubscribe`.
 pub fn uri_request(id: u64, method: &str, uri: &str) -> Vec<u8> {
     let (method, uri) = (quote(method), quote(uri));

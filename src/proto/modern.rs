@@ -40,6 +40,26 @@ pub fn request(id: u64, method: &str, cursor: Option<&str>, client_info: &Value)
         .into_bytes()
 }
 
+/// A call of a tool without arguments: our own look whether a server is well.
+pub fn tool_request(id: u64, tool: &str, client_info: &Value) -> Vec<u8> {
+    json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "method": "tools/call",
+        "params": {
+            "_meta": {
+                meta::VERSION: Version::MODERN_NEWEST.as_str(),
+                meta::CAPABILITIES: {},
+                meta::CLIENT_INFO: client_info,
+            },
+            "name": tool,
+            "arguments": {},
+        },
+    })
+    .to_string()
+    .into_bytes()
+}
+
 /// Our own `subscriptions/listen`.
 pub fn listen_request(id: u64, client_info: &Value, filter: &Filter) -> Vec<u8> {
     json!({

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::base::Kind;
+use crate::base::{Fault, Kind};
 
 use super::names::{self, MetricKind, STATUSES, Status};
 
@@ -124,15 +124,26 @@ impl Meters {
             self.counter(names::UPSTREAM_REQUESTS, labels)
         };
         let up = self.gauge(names::UPSTREAM_UP, labels());
+        let gate = self.gauge(names::BREAKER_STATE, labels());
         ReplicaMeters {
             up,
+            gate,
             answered: outcome("answered"),
             failed: outcome("failed"),
             given_up: outcome("given_up"),
             duration: self.histogram(names::UPSTREAM_DURATION, labels()),
             inflight: self.gauge(names::UPSTREAM_INFLIGHT, labels()),
-            failovers: self
-                .counter(names::FAILOVERS, vec![Label::new("upstream", upstream.to_owned())]),
+            meters: self.clone(),
+            upstream: upstream.into(),
+        }
+    }
+
+    /// The handles of one upstream.
+    pub fn pool(&self, upstream: &str) -> PoolMeters {
+        let label = || Label::new("upstream", upstream.to_owned());
+        PoolMeters {
+            failovers: self.counter(names::FAILOVERS, vec![label()]),
+            shed: self.shed("upstream"),
             meters: self.clone(),
             upstream: upstream.into(),
         }
@@ -183,6 +194,59 @@ impl ToolMeters {
     }
 }
 
+/// The handles of one upstream.
+#[derive(Clone, Debug)]
+pub struct PoolMeters {
+    failovers: Counter,
+    /// Calls that were refused at a bound.
+    pub shed: Counter,
+    meters: Meters,
+    upstream: Box<str>,
+}
+
+impl PoolMeters {
+    /// A call is sent again after this fault, to another replica or to the same one.
+    pub fn again(&self, fault: &Fault, elsewhere: bool) {
+        if elsewhere {
+            self.failovers.increment(1);
+        }
+        self.by(names::RETRIES, "reason", kind(fault.kind)).increment(1);
+    }
+
+    /// A call that failed is not sent again.
+    pub fn refused(&self, why: &'static str) {
+        self.by(names::RETRIES_DENIED, "why", why).increment(1);
+    }
+
+    /// The gate of a replica shut.
+    pub fn ejected(&self, why: &'static str) {
+        self.by(names::EJECTIONS, "reason", why).increment(1);
+    }
+
+    /// Failures are rare enough to look their counter up.
+    fn by(&self, name: &'static str, label: &'static str, value: &'static str) -> Counter {
+        let upstream = Label::new("upstream", self.upstream.to_string());
+        self.meters.counter(name, vec![upstream, Label::new(label, value)])
+    }
+}
+
+/// The label of a kind of fault.
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Connect => "connect",
+        Kind::Closed => "closed",
+        Kind::Timeout => "timeout",
+        Kind::Protocol => "protocol",
+        Kind::TooLarge => "too_large",
+        Kind::Status(_) => "status",
+        Kind::SessionLost => "session_lost",
+        Kind::Overloaded => "overloaded",
+        Kind::RateLimited => "rate_limited",
+        Kind::NoReplica => "no_replica",
+        Kind::Cancelled => "cancelled",
+    }
+}
+
 /// The handles of one replica.
 #[derive(Clone, Debug)]
 pub struct ReplicaMeters {
@@ -198,8 +262,8 @@ pub struct ReplicaMeters {
     pub duration: Histogram,
     /// Requests in flight.
     pub inflight: Gauge,
-    /// Calls of the upstream that went to another replica.
-    pub failovers: Counter,
+    /// What its gate answers.
+    pub gate: Gauge,
     meters: Meters,
     upstream: Box<str>,
 }

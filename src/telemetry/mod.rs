@@ -6,5 +6,5 @@ pub mod meters;
 pub mod names;
 pub mod spec;
 
-pub use meters::{Meters, ReplicaMeters, ToolMeters};
+pub use meters::{Meters, PoolMeters, ReplicaMeters, ToolMeters};
 pub use names::Status;

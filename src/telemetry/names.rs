@@ -66,6 +66,14 @@ pub const UPSTREAM_DURATION: &str = "mcp_upstream_duration_seconds";
 pub const UPSTREAM_INFLIGHT: &str = "mcp_upstream_inflight";
 /// Calls that went to another replica.
 pub const FAILOVERS: &str = "mcp_failovers_total";
+/// What the gate of a replica answers.
+pub const BREAKER_STATE: &str = "mcp_breaker_state";
+/// Gates that shut.
+pub const EJECTIONS: &str = "mcp_ejections_total";
+/// Calls that were sent again.
+pub const RETRIES: &str = "mcp_retries_total";
+/// Calls that failed and were not sent again.
+pub const RETRIES_DENIED: &str = "mcp_retries_denied_total";
 /// Calls refused at a bound.
 pub const SHED: &str = "mcp_shed_total";
 /// Legacy sessions and modern clients.
@@ -103,10 +111,14 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
     (UPSTREAM_DURATION, MetricKind::Histogram, "Duration of requests at the replica in seconds"),
     (UPSTREAM_INFLIGHT, MetricKind::Gauge, "Requests in flight at the replica"),
     (
-        FAILOVERS,
-        MetricKind::Counter,
-        "Calls sent to another replica because nothing had been sent yet",
+        BREAKER_STATE,
+        MetricKind::Gauge,
+        "What the gate of the replica answers: 0 open, 1 probing, 2 shut",
     ),
+    (EJECTIONS, MetricKind::Counter, "Gates of replicas that shut, by reason"),
+    (RETRIES, MetricKind::Counter, "Calls sent again, by what the attempt before failed at"),
+    (RETRIES_DENIED, MetricKind::Counter, "Calls that failed and were not sent again, by reason"),
+    (FAILOVERS, MetricKind::Counter, "Calls that were sent again to another replica"),
     (SHED, MetricKind::Counter, "Calls refused at a bound, by stage"),
     (SESSIONS, MetricKind::Gauge, "Client sessions by era"),
     (CATALOG_ITEMS, MetricKind::Gauge, "Items on offer, by kind"),

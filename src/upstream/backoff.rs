@@ -8,8 +8,6 @@ use crate::base::rng::jitter;
 pub const BACKOFF_BASE: Duration = Duration::from_millis(500);
 /// Longest wait for a child: starting one costs the whole machine.
 pub const BACKOFF_CHILD_MAX: Duration = Duration::from_mins(1);
-/// Longest wait for a URL: dialling one is cheap.
-pub const BACKOFF_HTTP_MAX: Duration = Duration::from_secs(5);
 /// A replica that was up for so long is started again at once.
 pub const UPTIME_HEALTHY: Duration = Duration::from_mins(1);
 /// Spread of every wait, in percent.
@@ -20,8 +18,11 @@ pub const JITTER_PERCENT: u32 = 20;
 pub enum What {
     /// A child process.
     Child,
-    /// A server behind a URL.
-    Url,
+    /// A server behind a URL: dialling one is cheap, so the longest wait is the operator's.
+    Url {
+        /// The longest wait.
+        longest: Duration,
+    },
 }
 
 /// A replica that is there but wants a new greeting gets so many of them at once.
@@ -39,7 +40,7 @@ pub fn delay(what: What, failures: u32, uptime: Duration, draw: u64) -> Duration
     }
     let max = match what {
         What::Child => BACKOFF_CHILD_MAX,
-        What::Url => BACKOFF_HTTP_MAX,
+        What::Url { longest } => longest,
     };
     let doubled = BACKOFF_BASE.saturating_mul(1 << (failures - 1).min(16));
     jitter(doubled.min(max), JITTER_PERCENT, draw)
@@ -56,7 +57,8 @@ mod tests {
         assert_eq!(wait(1), Duration::from_millis(500));
         assert_eq!(wait(3), Duration::from_secs(2));
         assert_eq!(wait(40), BACKOFF_CHILD_MAX);
-        assert_eq!(delay(What::Url, 40, Duration::ZERO, 20), BACKOFF_HTTP_MAX);
+        let longest = Duration::from_secs(5);
+        assert_eq!(delay(What::Url { longest }, 40, Duration::ZERO, 20), longest);
         assert_eq!(delay(What::Child, 5, UPTIME_HEALTHY, 7), Duration::ZERO);
         assert_eq!(failures_after(5, UPTIME_HEALTHY), 0);
         assert_eq!(failures_after(5, Duration::from_secs(1)), 6);

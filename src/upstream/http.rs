@@ -165,9 +165,23 @@ impl HttpLink {
 
     /// Starts a request of our own.
     pub fn ask(&self, body: Vec<u8>, number: u64, method: Method) -> HttpExchange {
+        self.ask_about(body, number, method, None)
+    }
+
+    /// The same about something that has a name.
+    pub fn ask_about(
+        &self,
+        body: Vec<u8>,
+        number: u64,
+        method: Method,
+        name: Option<&HeaderValue>,
+    ) -> HttpExchange {
         let mut head = self.head();
         if self.inner.dialect.era == Era::Modern {
             head.insert(MCP_METHOD, HeaderValue::from_static(method.name()));
+            if let Some(name) = name {
+                head.insert(MCP_NAME, name.clone());
+            }
         }
         let id = RawId::from_slice(number.to_string().as_bytes());
         self.post(head, Outgoing { body, id, token_replaced: false }, Wanted::default(), number)
@@ -297,7 +311,7 @@ fn mirror(request: &Request<'_>, head: &mut HeaderMap) -> Result<(), Fault> {
     Ok(())
 }
 
-fn named(text: &str) -> Result<HeaderValue, Fault> {
+pub(super) fn named(text: &str) -> Result<HeaderValue, Fault> {
     HeaderValue::from_str(text).map_err(|_unwritable| {
         Fault::gateway(Kind::Protocol, "the name cannot be written into a header")
     })

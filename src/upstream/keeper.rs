@@ -38,7 +38,6 @@ impl Keeper {
             ReplicaKind::Http(_) => Some(HttpClient::new(&ClientSpec::default())),
             ReplicaKind::Child(_) => None,
         };
-        let what = if client.is_some() { What::Url } else { What::Child };
         let mut failures = 0_u32;
         let mut told = String::new();
         loop {
@@ -59,6 +58,8 @@ impl Keeper {
             } else {
                 self.down(fault, life.up_since.is_some(), &mut told).await;
             }
+            let longest = self.replica.health().down_interval;
+            let what = if client.is_some() { What::Url { longest } } else { What::Child };
             let wait = if again && failures < GREET_AT_ONCE_MAX {
                 Duration::ZERO
             } else {

@@ -3,22 +3,23 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::base::{Fault, Kind, Sent, UpstreamName};
+use crate::proto::headers::encode_value;
 use crate::proto::{Abilities, Era, Level, Method, Offers, Version, legacy, modern};
 use crate::telemetry::ReplicaMeters;
 
 use super::events::Events;
 use super::exchange::{Caller, Dialect, Done, Exchange, Request};
-use super::http::HttpLink;
+use super::http::{HttpLink, named};
 use super::lobby::{Mailbox, Seat};
-use super::spec::{ReplicaKind, ReplicaSpec};
+use super::spec::{HealthSpec, ReplicaKind, ReplicaSpec};
 use super::stdio::StdioLink;
 
 /// How bytes reach it.
@@ -126,6 +127,32 @@ impl Live {
         self.ask_with(body, method, limit).await
     }
 
+    /// Calls a tool without arguments, to see whether it answers.
+    pub async fn ask_tool(
+        &self,
+        tool: &str,
+        limit: Duration,
+        us: &serde_json::Value,
+    ) -> Result<Done, Fault> {
+        let method = Method::ToolsCall;
+        let body = |number| match self.dialect().era {
+            Era::Modern => modern::tool_request(number, tool, us),
+            Era::Legacy => legacy::tool_request(number, tool),
+        };
+        let exchange = match &self.link {
+            Link::Stdio(link) => {
+                let number = link.channel().number();
+                Exchange::Stdio(link.ask(body(number), number)?)
+            }
+            Link::Http(link) => {
+                let number = link.number();
+                let name = named(&encode_value(tool))?;
+                Exchange::Http(link.ask_about(body(number), number, method, Some(&name)))
+            }
+        };
+        within(limit, method, exchange.finish()).await
+    }
+
     /// A request of our own whose body is made from its number.
     pub async fn ask_with(
         &self,
@@ -222,6 +249,16 @@ pub struct Replica {
     tried: AtomicBool,
     doubt: Notify,
     stir: Arc<Notify>,
+    /// How it is looked at.
+    health: ArcSwap<HealthSpec>,
+    /// How often it has come up.
+    lives: AtomicU32,
+    /// Looks in a row that it answered, in this life.
+    good_looks: AtomicU32,
+    /// It does not answer looks.
+    suspect: AtomicBool,
+    /// A call of it succeeded since the last look.
+    traffic: AtomicBool,
 }
 
 impl Replica {
@@ -248,6 +285,64 @@ impl Replica {
             tried: AtomicBool::new(false),
             doubt: Notify::new(),
             stir,
+            health: ArcSwap::default(),
+            lives: AtomicU32::new(0),
+            good_looks: AtomicU32::new(0),
+            suspect: AtomicBool::new(false),
+            traffic: AtomicBool::new(false),
+        }
+    }
+
+    /// How it is looked at.
+    pub fn health(&self) -> Arc<HealthSpec> {
+        self.health.load_full()
+    }
+
+    /// It is looked at so from now on.
+    pub fn set_health(&self, spec: HealthSpec) {
+        self.health.store(Arc::new(spec));
+    }
+
+    /// How often it has come up: a higher number is another process or another greeting.
+    pub fn lives(&self) -> u32 {
+        self.lives.load(Ordering::Acquire)
+    }
+
+    /// Looks in a row that it answered, in this life.
+    pub fn good_looks(&self) -> u32 {
+        self.good_looks.load(Ordering::Relaxed)
+    }
+
+    /// Whether it does not answer looks. It may be busy: it gets no new call while another one is
+    /// up, and nothing of it is cancelled, counted or killed.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+
+    /// A call of it succeeded: it need not be looked at for a while.
+    pub fn succeeded(&self) {
+        // Most often it is set already: then the line of the cache stays shared.
+        if !self.traffic.load(Ordering::Relaxed) {
+            self.traffic.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a call of it succeeded since this was last asked.
+    pub(super) fn take_traffic(&self) -> bool {
+        self.traffic.swap(false, Ordering::Relaxed)
+    }
+
+    /// What a look found: `good` looks in a row were answered, and whether it is suspect.
+    pub(super) fn looked(&self, good: u32, suspect: bool) {
+        self.good_looks.store(good, Ordering::Relaxed);
+        if self.suspect.swap(suspect, Ordering::Relaxed) != suspect {
+            let (upstream, replica) = (&self.upstream, &self.spec.name);
+            if suspect {
+                tracing::warn!(%upstream, %replica, "suspect: it does not answer when asked");
+            } else {
+                tracing::info!(%upstream, %replica, "answers again");
+            }
+            self.stir.notify_waiters();
         }
     }
 
@@ -323,6 +418,9 @@ impl Replica {
     pub(super) fn set_up(&self, live: Arc<Live>) {
         let version = live.dialect().version;
         // First what calls look at: nobody must find it neither starting nor up.
+        self.good_looks.store(0, Ordering::Relaxed);
+        self.suspect.store(false, Ordering::Relaxed);
+        self.lives.fetch_add(1, Ordering::AcqRel);
         self.live.store(Some(live));
         self.tried.store(true, Ordering::Release);
         *self.state.lock() = State::Up { version };

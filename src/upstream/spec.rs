@@ -109,3 +109,42 @@ impl LaunchSpec {
         }
     }
 }
+
+/// How a replica is looked at while it is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthSpec {
+    /// Between two looks at a replica that is well.
+    pub interval: Duration,
+    /// Between two looks at one that is doubted or does not answer.
+    pub fast_interval: Duration,
+    /// Longest wait before one that is down is tried again.
+    pub down_interval: Duration,
+    /// Longest wait for the answer to a look at a server behind a URL.
+    pub timeout: Duration,
+    /// The same for a child, which may be busy.
+    pub timeout_child: Duration,
+    /// Looks without an answer that take a server behind a URL down.
+    pub fall: u32,
+    /// Good looks that make a suspect well again.
+    pub rise: u32,
+    /// No look where a call just succeeded.
+    pub skip_if_traffic: bool,
+    /// A read-only tool to call instead of `server/discover` or `ping`, without arguments.
+    pub tool: Option<String>,
+}
+
+impl Default for HealthSpec {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            fast_interval: Duration::from_secs(1),
+            down_interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            timeout_child: Duration::from_secs(5),
+            fall: 3,
+            rise: 2,
+            skip_if_traffic: true,
+            tool: None,
+        }
+    }
+}

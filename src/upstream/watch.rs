@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Fault, Kind, Sent, clock, rng};
-use crate::proto::answer::Body;
 use crate::proto::listen::Filter;
 use crate::proto::{Era, Lists, Method, Version, legacy};
 
@@ -15,16 +14,11 @@ use super::events::News;
 use super::greet::Verdict;
 use super::http::HttpLink;
 use super::listing::Listing;
+use super::look::Looks;
 use super::replica::{Link, Live, Replica};
 use super::report::Report;
 use super::stdio::StdioLink;
 
-/// How often a server behind a URL is looked at.
-pub const WATCH_INTERVAL: Duration = Duration::from_secs(10);
-/// Longest wait for the answer to a look.
-pub const WATCH_TIMEOUT: Duration = Duration::from_secs(2);
-/// So many looks in a row without an answer take a replica down; one refused connection does too.
-pub const WATCH_FALL: u32 = 3;
 /// A legacy verdict on a URL is asked for again this often: the server may have been replaced.
 pub const REPROBE_INTERVAL: Duration = Duration::from_mins(15);
 /// Lists whose changes a server behind a URL does not tell are asked for again this often…
@@ -87,8 +81,11 @@ impl Watch<'_> {
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
         let mut subscription = None;
+        let mut looks = Looks::new(self.live, self.replica, self.means);
         loop {
             tokio::select! {
+                // A child that does not answer may be busy: it is suspect, and left alone.
+                _ = looks.next() => {}
                 fault = &mut ended => return End::Down(fault),
                 news = self.live.events.next() => self.take(news).await,
                 () = self.replica.outdated() => self.list_again(self.lists()).await,
@@ -116,7 +113,6 @@ impl Watch<'_> {
     }
 
     #[expect(
-        clippy::too_many_lines,
         clippy::cognitive_complexity,
         reason = "one select: each arm is one thing that can happen to a server behind a URL"
     )]
@@ -128,13 +124,11 @@ impl Watch<'_> {
         let standing = !changes.is_empty() || offers.subscribe || offers.logging;
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
-        let mut misses = 0;
+        let mut looks = Looks::new(self.live, self.replica, self.means);
         let mut reprobe = std::pin::pin!(tokio::time::sleep(REPROBE_INTERVAL));
         let mut relist = std::pin::pin!(tokio::time::sleep(self.relist_in()));
         loop {
-            let mut suspect = false;
-            let interval = rng::jitter(WATCH_INTERVAL, 20, rng::draw());
-            tokio::select! {
+            let found = tokio::select! {
                 () = stream.run(), if standing => continue,
                 news = self.live.events.next() => {
                     self.take(news).await;
@@ -169,14 +163,12 @@ impl Watch<'_> {
                     }
                     continue;
                 }
-                () = self.replica.doubted() => suspect = true,
-                () = tokio::time::sleep(interval) => {}
-            }
-            match look(self.live, self.means).await {
+                found = looks.next() => found,
+            };
+            match found.answer {
                 Ok(content) => {
-                    misses = 0;
                     if probed
-                        && (suspect || !content)
+                        && (found.doubted || !content)
                         && let Some(era) = other_era(link, self.means).await
                     {
                         return End::Greet(era);
@@ -184,8 +176,8 @@ impl Watch<'_> {
                 }
                 Err(fault) if fault.kind == Kind::SessionLost => return End::Greet(fault),
                 Err(fault) => {
-                    misses += 1;
-                    if fault.kind == Kind::Connect || misses >= WATCH_FALL {
+                    let fall = self.replica.health().fall;
+                    if fault.kind == Kind::Connect || found.misses >= fall {
                         return End::Down(fault);
                     }
                 }
@@ -277,21 +269,4 @@ async fn other_era(link: &HttpLink, means: &Means) -> Option<Fault> {
         _ => return None,
     };
     Some(Fault::upstream(Kind::Protocol, Sent::No, format!("it speaks the {era} era now")))
-}
-
-/// Asks whether the server is there: `server/discover` or `ping`. Any answer at all is a yes;
-/// `false` if the answer was an error.
-async fn look(live: &Live, means: &Means) -> Result<bool, Fault> {
-    let method = match live.dialect().era {
-        Era::Modern => Method::Discover,
-        Era::Legacy => Method::Ping,
-    };
-    match live.ask(method, None, WATCH_TIMEOUT, &means.us).await {
-        // Some legacy servers know no ping.
-        Ok(done) => Ok(method == Method::Ping || matches!(done.answer.body, Body::Result(_))),
-        // The server is there and busy with refusing us: calls will tell the client why.
-        Err(fault) if matches!(fault.kind, Kind::Status(401 | 403 | 405 | 429)) => Ok(true),
-        Err(fault) if matches!(fault.kind, Kind::Status(400..=499)) => Ok(method == Method::Ping),
-        Err(fault) => Err(fault),
-    }
 }

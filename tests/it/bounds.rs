@@ -19,6 +19,10 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_upstream_requests_total", "counter", &["upstream", "replica", "outcome"]),
     ("mcp_upstream_duration_seconds", "histogram", &["upstream", "replica"]),
     ("mcp_upstream_inflight", "gauge", &["upstream", "replica"]),
+    ("mcp_breaker_state", "gauge", &["upstream", "replica"]),
+    ("mcp_ejections_total", "counter", &["upstream", "reason"]),
+    ("mcp_retries_total", "counter", &["upstream", "reason"]),
+    ("mcp_retries_denied_total", "counter", &["upstream", "why"]),
     ("mcp_failovers_total", "counter", &["upstream"]),
     ("mcp_shed_total", "counter", &["stage"]),
     ("mcp_sessions", "gauge", &["era"]),
@@ -210,7 +214,12 @@ fn names_kinds_and_labels_of_the_metrics_are_the_contract() {
             assert!(metrics.text.contains(&format!("# HELP {name} ")), "{name} has no help");
         }
     }
-    let never = ["mcp_child_restarts_total"];
+    let never = [
+        "mcp_child_restarts_total",
+        "mcp_ejections_total",
+        "mcp_retries_total",
+        "mcp_retries_denied_total",
+    ];
     for (name, ..) in METRICS {
         assert!(seen.contains(*name) || never.contains(name), "{name}\n{}", metrics.text);
     }

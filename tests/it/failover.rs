@@ -168,7 +168,9 @@ fn a_url_that_dies_in_mid_call_got_it_once_and_nobody_gets_it_again() {
     for era in ["legacy", "modern"] {
         let servers = [Demo::start(&["--era", era]), Demo::start(&["--era", era])];
         let replicas = [url(&servers[0].url), url(&servers[1].url)];
-        let gateway = Gateway::start(&upstream("u", "trust_annotations = true", &replicas));
+        // The tool says that it only reads; the operator's word goes first.
+        let keys = "trust_annotations = true\ntools.effect = { sleep = \"unsafe\" }";
+        let gateway = Gateway::start(&upstream("u", keys, &replicas));
         replicas_up(&gateway, "u", 2);
         listed(&gateway, "u__sleep");
         let address = gateway.url();
@@ -184,6 +186,30 @@ fn a_url_that_dies_in_mid_call_got_it_once_and_nobody_gets_it_again() {
         assert_eq!(own_error(&answer), wanted, "{era}: {answer}");
         let calls: usize = servers.iter().map(|server| server.requests("tools/call").len()).sum();
         assert_eq!(calls, 1, "{era}");
+    }
+}
+
+#[test]
+fn a_call_that_only_reads_is_asked_again_where_the_operator_trusts_or_says_so() {
+    for keys in ["trust_annotations = true", "tools.effect = { sleep = \"read_only\" }"] {
+        let servers = [Demo::start(&[]), Demo::start(&[])];
+        let replicas = [url(&servers[0].url), url(&servers[1].url)];
+        let gateway = Gateway::start(&upstream("u", keys, &replicas));
+        replicas_up(&gateway, "u", 2);
+        listed(&gateway, "u__sleep");
+        let address = gateway.url();
+        let waiting = std::thread::spawn(move || {
+            Http::modern_call(&address, "u__sleep", r#"{"ms":3000}"#).answer()
+        });
+        let asked = |server: &Demo| !server.requests("tools/call").is_empty();
+        let at = eventually("the call to arrive", || servers.iter().position(asked));
+        let mut servers = servers;
+        servers[at].kill();
+        let answer = waiting.join().unwrap();
+        assert!(answer["result"].is_object(), "{keys}: {answer}");
+        assert_eq!(servers[1 - at].requests("tools/call").len(), 1, "{keys}");
+        let series = r#"mcp_retries_total{upstream="u",reason="closed"}"#;
+        assert!((metric(&gateway, series) - 1.0).abs() < 0.5, "{keys}");
     }
 }
 
@@ -210,7 +236,8 @@ fn a_lost_session_was_refused_before_anything_ran_so_the_call_goes_to_another_re
     let port = free_port();
     let mut first = Demo::start_on(port, &["--era", "legacy", "--name", "a"]);
     let other = Demo::start(&["--era", "legacy", "--name", "b"]);
-    let gateway = Gateway::start(&upstream("u", "", &[url(&first.url), url(&other.url)]));
+    let in_turn = "balance = \"round_robin\"";
+    let gateway = Gateway::start(&upstream("u", in_turn, &[url(&first.url), url(&other.url)]));
     replicas_up(&gateway, "u", 2);
     listed(&gateway, "u__whoami");
     first.kill();

@@ -152,7 +152,8 @@ const NO_ANSWERS: &[(&str, Form)] = &[
 
 /// A server of each era that answers the call of the tool `tN` in the form with this number.
 fn servers(forms: &'static [(&str, Form)]) -> (Gateway, Vec<(Era, Puppet)>) {
-    let names: Vec<String> = (0..forms.len()).map(|n| format!("t{n}")).collect();
+    let good = std::iter::once("good".to_owned());
+    let names: Vec<String> = (0..forms.len()).map(|n| format!("t{n}")).chain(good).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let play = move |seen: &Seen, wire: &mut Wire| {
         let form = seen.param("name").strip_prefix('t').and_then(|n| n.parse::<usize>().ok());
@@ -215,6 +216,12 @@ fn what_is_no_answer_is_an_honest_error_at_once_and_is_not_sent_again() {
             assert_eq!((code, delivery.as_str()), (-31003, "unknown"), "{form}, {era:?}: {answer}");
             assert_eq!(answer["id"], 1, "{form}");
             assert_eq!(calls(server, n), 1, "{form}: sent once");
+            // Several in a row, or half of the calls, would shut its gate.
+            let good = format!("{}__good", prefix(*era));
+            for _ in 0..3 {
+                let answer = Http::modern_call(&gateway.url(), &good, "{}").answer();
+                assert!(answer["result"].is_object(), "after {form}, {era:?}: {answer}");
+            }
         }
         // None of it took the server down.
         let health = crate::support::health(&gateway, prefix(*era));

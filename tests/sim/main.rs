@@ -3,10 +3,14 @@
 //! in every way the fault type can tell. What must hold in every schedule is checked after each
 //! call. A failing seed is printed; `SIM_SEED=n` runs it alone.
 
-use waypost::base::{Fault, Kind, Sent};
-use waypost::fleet::pick::{Candidate, pick};
-use waypost::fleet::retry::{Verdict, decide};
-use waypost::fleet::spec::Balance;
+use std::time::{Duration, Instant};
+
+use waypost::base::{Fault, Kind, Sent, clock};
+use waypost::fleet::Effect;
+use waypost::fleet::budget::Budget;
+use waypost::fleet::pick::{Ask, Candidate, Field, RoundRobin, choose};
+use waypost::fleet::retry::{Tried, Verdict, decide};
+use waypost::fleet::spec::RetrySpec;
 
 const SEEDS: u64 = 400;
 const CALLS: usize = 300;
@@ -58,29 +62,49 @@ impl Replica {
     }
 }
 
-/// One call through the try loop: the same steps as `fleet::pool`, over the model.
-fn call(replicas: &mut [Replica], turn: usize, dice: &mut Dice) -> Result<(), Option<Fault>> {
+/// The replicas of the model that may take the present call.
+struct Fresh<'a>(&'a [Replica]);
+
+impl Field for Fresh<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn at(&self, place: usize) -> Option<Candidate> {
+        let replica = self.0.get(place).filter(|r| r.up && r.tried == 0)?;
+        let busy = u32::from(replica.full);
+        Some(Candidate { busy, slowness: 1.0, weight: 1.0, warmth: 1.0, errors: 0.0, tier: 0 })
+    }
+}
+
+/// One call through the try loop: the same steps as `fleet::tries`, over the model.
+fn call(
+    replicas: &mut [Replica],
+    turns: &RoundRobin,
+    (budget, now): (&mut Budget, Instant),
+    dice: &mut Dice,
+) -> Result<(), Option<Fault>> {
     let mut last = None;
+    let mut attempts = 0;
     loop {
-        let candidates: Vec<Candidate> = replicas
-            .iter()
-            .map(|r| Candidate { eligible: r.up && r.tried == 0, has_room: !r.full })
-            .collect();
-        let Some(place) = pick(Balance::RoundRobin, &candidates, turn) else {
-            return Err(last);
-        };
-        assert!(
-            candidates.get(place).is_some_and(|c| c.eligible),
-            "picked a replica that may not be"
-        );
-        let Some(replica) = replicas.get_mut(place) else { return Err(last) };
+        let room = |place: usize| replicas.get(place).is_some_and(|r| !r.full);
+        let choice = choose(turns, &Fresh(replicas), &room, &Ask::default());
+        let Some(choice) = choice else { return Err(last) };
+        assert!(Fresh(replicas).at(choice.place).is_some(), "picked a replica that may not be");
+        let Some(replica) = replicas.get_mut(choice.place) else { return Err(last) };
+        attempts += 1;
         let fault = match replica.take(dice) {
             Ok(()) => return Ok(()),
             Err(fault) => fault,
         };
         let committed = dice.roll(8) == 0;
-        let left = replicas.iter().filter(|r| r.up && r.tried == 0).count();
-        if decide(&fault, committed, left) == Verdict::Surface {
+        let fresh = replicas.iter().filter(|r| r.up && r.tried == 0).count();
+        let up = replicas.iter().filter(|r| r.up).count();
+        let deadline = now + Duration::from_mins(1);
+        let effect = Effect::Unsafe;
+        let tried = Tried { effect, committed, attempts, fresh, up, usual: None, deadline };
+        let verdict = decide(&RetrySpec::default(), &tried, &fault, budget, (now, dice.roll(9)));
+        if matches!(verdict, Verdict::Surface(_)) {
             return Err(Some(fault));
         }
         assert!(!committed, "a call that reached the client is never sent again");
@@ -92,12 +116,14 @@ fn simulate(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(2).wrapping_add(1));
     let count = usize::try_from(1 + dice.roll(6)).unwrap_or(1);
     let mut replicas = vec![Replica::default(); count];
-    for turn in 0..CALLS {
+    let (turns, now) = (RoundRobin::default(), clock::now());
+    let mut budget = Budget::new(now);
+    for _ in 0..CALLS {
         for replica in &mut replicas {
             *replica =
                 Replica { up: dice.roll(4) > 0, full: dice.roll(4) == 0, ..Replica::default() };
         }
-        let outcome = call(&mut replicas, turn, &mut dice);
+        let outcome = call(&mut replicas, &turns, (&mut budget, now), &mut dice);
         let ran: u32 = replicas.iter().map(|r| r.ran).sum();
         assert!(ran <= 1, "a call ran {ran} times");
         assert!(replicas.iter().all(|r| r.tried <= 1), "a replica was tried twice for one call");
@@ -122,27 +148,5 @@ fn no_schedule_runs_a_call_twice_or_lies_about_it() {
     for seed in seeds {
         let outcome = std::panic::catch_unwind(|| simulate(seed));
         assert!(outcome.is_ok(), "seed {seed} failed; replay it with SIM_SEED={seed}");
-    }
-}
-
-#[test]
-fn turns_share_fairly_whatever_is_down() {
-    let mut dice = Dice(7);
-    for _ in 0..SEEDS {
-        let count = usize::try_from(1 + dice.roll(8)).unwrap_or(1);
-        let candidates: Vec<Candidate> =
-            (0..count).map(|_| Candidate { eligible: dice.roll(3) > 0, has_room: true }).collect();
-        let up = candidates.iter().filter(|c| c.eligible).count();
-        let mut shares = vec![0_usize; count];
-        for turn in 0..up * 10 {
-            if let Some(share) =
-                pick(Balance::RoundRobin, &candidates, turn).and_then(|p| shares.get_mut(p))
-            {
-                *share += 1;
-            }
-        }
-        for (share, candidate) in shares.iter().zip(&candidates) {
-            assert_eq!(*share, if candidate.eligible { 10 } else { 0 });
-        }
     }
 }

@@ -1,15 +1,18 @@
 //! Pure: `[upstreams.NAME]`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, name_characters, replica, size};
+use http::HeaderName;
+
+use super::{Context, name_characters, policy, replica};
 use crate::base::UpstreamName;
 use crate::catalog::spec::{NamingSpec, OfferSpec};
 use crate::config::file;
 use crate::config::problem::{At, Findings};
 use crate::config::text::join;
-use crate::fleet::spec::{Balance, PoolSpec, TIMEOUT, TIMEOUT_MAX};
+use crate::fleet::spec::{Balance, Effect, Expression, HashOn, PoolSpec, TIMEOUT, TIMEOUT_MAX};
 use crate::gateway::spec::UpstreamSpec;
 use crate::upstream::spec::{EraPolicy, ReplicaSpec};
 
@@ -34,7 +37,6 @@ pub(super) fn compile(
                 prefixes.insert(offer.prefix.clone(), path.clone());
             }
         }
-        check_hash_on(upstream.hash_on.as_deref(), &path, findings);
         let off = context.off(&path);
         let pool = pool(context, upstream, &path, off.is_some(), findings);
         match UpstreamName::new(name) {
@@ -42,6 +44,7 @@ pub(super) fn compile(
                 name,
                 required: upstream.required.unwrap_or(false),
                 trust_annotations: upstream.trust_annotations.unwrap_or(false),
+                effects: upstream.tools.effect.0.iter().map(effect).collect(),
                 offer,
                 pool,
                 off,
@@ -154,18 +157,17 @@ fn pool(
         findings.problem(At::Key(path), "no replica", Some(hint));
     }
     let (timeout, timeout_max) = timeouts(context, upstream, path, findings);
-    let default = PoolSpec::new(replicas);
-    let common = &context.read.file.defaults.limits;
-    let inflight = upstream.limits.inflight.or(common.inflight);
-    let inflight_replica = upstream.limits.inflight_replica.or(common.inflight_replica);
     PoolSpec {
-        balance: balance(upstream.balance),
+        balance: balance(upstream, path, findings),
+        hash_on: hash_on(upstream, path, findings),
         timeout,
         timeout_max,
-        inflight_max: inflight.map_or(default.inflight_max, size),
-        inflight_http_max: inflight_replica.map_or(default.inflight_http_max, size),
-        inflight_child_max: inflight_replica.map_or(default.inflight_child_max, size),
-        replicas: default.replicas,
+        retry: policy::retry(context, &upstream.retry, &join(path, "retry"), findings),
+        breaker: policy::breaker(context, &upstream.breaker, &join(path, "breaker"), findings),
+        health: policy::health(context, &upstream.health),
+        hedge: policy::hedge(context, &upstream.hedge),
+        limits: policy::limits(context, &upstream.limits),
+        replicas,
     }
 }
 
@@ -188,35 +190,75 @@ fn replicas(
     replica::compile(context, &upstream.replicas, &join(path, "replicas"), era, findings)
 }
 
-/// Checked, but without effect until calls are balanced by a hash.
-fn check_hash_on(hash_on: Option<&str>, path: &str, findings: &mut Findings<'_>) {
-    let named = |text: &str| {
-        let name = text.strip_prefix("arg:").or_else(|| text.strip_prefix("header:"));
-        name.is_some_and(|name| !name.is_empty())
-    };
-    if hash_on.is_some_and(|text| text != "client" && !named(text)) {
-        let hint = "client, arg:NAME or header:NAME".to_owned();
-        let what = "not something to hash";
-        findings.problem(At::Value(&join(path, "hash_on")), what, Some(hint));
+/// What the calls of `consistent_hash` have in common that go to the same replica.
+fn hash_on(upstream: &file::Upstream, path: &str, findings: &mut Findings<'_>) -> HashOn {
+    let Some(text) = upstream.hash_on.as_deref() else { return HashOn::default() };
+    let named = |prefix: &str| text.strip_prefix(prefix).filter(|name| !name.is_empty());
+    let header = named("header:").map(str::parse::<HeaderName>);
+    match (text, named("arg:"), header) {
+        ("client", _, _) => HashOn::Client,
+        (_, Some(argument), _) => HashOn::Argument(argument.to_owned()),
+        (_, _, Some(Ok(header))) => HashOn::Header(header),
+        _ => {
+            let hint = "client, arg:NAME or header:NAME".to_owned();
+            let what = "not something to hash";
+            findings.problem(At::Value(&join(path, "hash_on")), what, Some(hint));
+            HashOn::default()
+        }
     }
 }
 
-/// The rules that do not exist yet have their warning; the gateway's own rule stands in.
-fn balance(balance: Option<file::Balance>) -> Balance {
-    match balance {
-        Some(file::Balance::RoundRobin) => Balance::RoundRobin,
-        None
-        | Some(
-            file::Balance::Auto
-            | file::Balance::Weighted
-            | file::Balance::LeastBusy
-            | file::Balance::P2cEwma
-            | file::Balance::Random
-            | file::Balance::ConsistentHash
-            | file::Balance::Priority
-            | file::Balance::Expression,
-        ) => Balance::Auto,
+/// How a replica is chosen.
+fn balance(upstream: &file::Upstream, path: &str, findings: &mut Findings<'_>) -> Balance {
+    let text = upstream.expression.as_deref().filter(|text| !text.is_empty());
+    let at = join(path, "expression");
+    let expression = text.and_then(|text| match Expression::new(text) {
+        Ok(expression) => Some(Arc::new(expression)),
+        Err(bad) => {
+            let what = format!("{} (at character {})", bad.what, bad.at + 1);
+            let hint = r#"for example "busy * latency / weight"; the lowest value wins"#.to_owned();
+            findings.problem(At::Value(&at), what, Some(hint));
+            None
+        }
+    });
+    match (upstream.balance, expression) {
+        (Some(file::Balance::Expression), Some(expression)) => Balance::Expression(expression),
+        (Some(file::Balance::Expression), None) => {
+            if text.is_none() && !findings.dropped_in(&at) {
+                let hint = r#"add expression = "busy * latency / weight""#.to_owned();
+                let what = "there is no expression";
+                findings.problem(At::Value(&join(path, "balance")), what, Some(hint));
+            }
+            Balance::Auto
+        }
+        (balance, unused) => {
+            if unused.is_some() {
+                let what = "it is not used";
+                let hint = r#"it needs balance = "expression""#.to_owned();
+                findings.warn(At::Key(&at), what, Some(hint));
+            }
+            match balance {
+                None | Some(file::Balance::Auto | file::Balance::Expression) => Balance::Auto,
+                Some(file::Balance::RoundRobin) => Balance::RoundRobin,
+                Some(file::Balance::Weighted) => Balance::Weighted,
+                Some(file::Balance::LeastBusy) => Balance::LeastBusy,
+                Some(file::Balance::P2cEwma) => Balance::P2cEwma,
+                Some(file::Balance::Random) => Balance::Random,
+                Some(file::Balance::ConsistentHash) => Balance::ConsistentHash,
+                Some(file::Balance::Priority) => Balance::Priority,
+            }
+        }
     }
+}
+
+/// The operator's word about a tool.
+fn effect((tool, effect): &(String, file::Effect)) -> (String, Effect) {
+    let effect = match effect {
+        file::Effect::ReadOnly => Effect::ReadOnly,
+        file::Effect::Idempotent => Effect::Idempotent,
+        file::Effect::Unsafe => Effect::Unsafe,
+    };
+    (tool.clone(), effect)
 }
 
 /// The longest silence and the longest duration of a call. The first never exceeds the second:

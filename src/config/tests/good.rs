@@ -1,9 +1,11 @@
 //! What good configurations become.
 
+use std::time::Duration;
+
 use super::*;
 use crate::builtin::spec::{GEOCODING_URL, WEATHER_URL};
-use crate::fleet::spec::Balance;
-use crate::upstream::spec::EraPolicy;
+use crate::fleet::spec::{Balance, BreakerSpec, Effect, HashOn, RetrySpec};
+use crate::upstream::spec::{EraPolicy, HealthSpec};
 
 #[test]
 fn an_empty_file_is_every_default() {
@@ -43,7 +45,7 @@ fn every_key_of_an_upstream_arrives() {
     assert_eq!(a.pool.balance, Balance::RoundRobin);
     assert_eq!((a.pool.timeout.as_secs(), a.pool.timeout_max.as_secs()), (20, 40));
     assert_eq!(
-        (a.pool.inflight_max, a.pool.inflight_http_max, a.pool.inflight_child_max),
+        (a.pool.limits.inflight, a.pool.limits.inflight_http, a.pool.limits.inflight_child),
         (50, 7, 7)
     );
     assert_eq!(
@@ -130,5 +132,130 @@ fn the_geocoding_service_follows_a_stand_in_of_its_sister() {
     assert_eq!(
         urls("base_url = \"http://h:1\"\ngeocoding_url = \"http://g:2/\""),
         owned("http://h:1", "http://g:2")
+    );
+}
+
+#[test]
+fn every_policy_arrives_and_an_upstreams_own_key_goes_before_the_common_one() {
+    let upstreams = good(POLICIES).gateway.upstreams;
+    let [a, b] = &upstreams[..] else { panic!("two upstreams") };
+    let seconds = Duration::from_secs;
+    let retry = RetrySpec {
+        max_attempts: 7,
+        backoff_base: seconds(1),
+        backoff_factor: 3.0,
+        backoff_max: seconds(9),
+        budget_ratio: 0.5,
+        retry_after_max: seconds(11),
+        on_server_error: true,
+    };
+    assert_eq!(b.pool.retry, retry);
+    assert_eq!(a.pool.retry, RetrySpec { max_attempts: 1, ..retry });
+    let breaker = BreakerSpec {
+        consecutive: 2,
+        window: seconds(60),
+        success_rate: 0.9,
+        min_requests: 3,
+        eject_base: seconds(2),
+        eject_max: seconds(20),
+        eject_max_percent: 40,
+        panic_percent: 10,
+    };
+    assert_eq!(b.pool.breaker, breaker);
+    assert_eq!(a.pool.breaker, BreakerSpec { consecutive: 1, ..breaker });
+    let health = HealthSpec {
+        interval: seconds(20),
+        fast_interval: seconds(2),
+        down_interval: seconds(9),
+        timeout: seconds(4),
+        timeout_child: seconds(4),
+        fall: 6,
+        rise: 5,
+        skip_if_traffic: false,
+        tool: Some("whoami".to_owned()),
+    };
+    assert_eq!(b.pool.health, health);
+    assert_eq!(a.pool.health, HealthSpec { tool: None, ..health });
+    assert!(a.trust_annotations && !b.trust_annotations);
+    let effects: Vec<_> = a.effects.values().copied().collect();
+    assert_eq!(effects, [Effect::ReadOnly, Effect::Idempotent, Effect::Unsafe]);
+    check_choice(a, b);
+}
+
+fn check_choice(a: &UpstreamSpec, b: &UpstreamSpec) {
+    let Balance::Expression(expression) = &a.pool.balance else { panic!("an expression") };
+    assert_eq!(expression.text(), "busy / weight");
+    assert_eq!(b.pool.balance, Balance::ConsistentHash);
+    assert_eq!(b.pool.hash_on, HashOn::Argument("key".to_owned()));
+    let replica = &a.pool.replicas[0];
+    assert_eq!((replica.weight, replica.tier, &*replica.labels["a"]), (0, 3, "b"));
+}
+
+/// Two upstreams under common policies.
+const POLICIES: &str = r#"
+[defaults.retry]
+max_attempts = 7
+backoff_base = "1s"
+backoff_factor = 3.0
+backoff_max = "9s"
+budget_ratio = 0.5
+retry_after_max = "11s"
+on_server_error = true
+[defaults.breaker]
+consecutive = 2
+window = "1m"
+success_rate = 0.9
+min_requests = 3
+eject_base = "2s"
+eject_max = "20s"
+eject_max_percent = 40
+panic_percent = 10
+[defaults.health]
+interval = "20s"
+fast_interval = "2s"
+down_interval = "9s"
+timeout = "4s"
+fall = 6
+rise = 5
+skip_if_traffic = false
+tool = "whoami"
+[upstreams.a]
+trust_annotations = true
+balance = "expression"
+expression = "busy / weight"
+tools.effect = { x = "read_only", y = "idempotent", z = "unsafe" }
+retry.max_attempts = 1
+breaker.consecutive = 1
+health.tool = ""
+[[upstreams.a.replicas]]
+url = "http://h/"
+weight = 0
+tier = 3
+labels = { a = "b" }
+[upstreams.b]
+balance = "consistent_hash"
+hash_on = "arg:key"
+replicas = [{ url = "http://h/" }]
+"#;
+
+#[test]
+fn an_expression_is_read_at_once_and_its_mistakes_are_told() {
+    let upstream =
+        |keys: &str| format!("[upstreams.a]\n{keys}\nreplicas = [{{ url = \"http://h/\" }}]\n");
+    assert_eq!(
+        problems_with(&upstream("balance = \"expression\"\nexpression = \"busy *\""), &[]),
+        ["3:14: upstreams.a.expression: a value is expected (at character 7)"]
+    );
+    assert_eq!(
+        problems_with(&upstream("balance = \"expression\""), &[]),
+        ["2:11: upstreams.a.balance: there is no expression"]
+    );
+    assert_eq!(
+        warnings_with(&upstream("expression = \"busy\""), &[]),
+        ["2:1: upstreams.a.expression: it is not used"]
+    );
+    assert_eq!(
+        problems_with(&upstream("hash_on = \"colour\""), &[]),
+        ["2:11: upstreams.a.hash_on: not something to hash"]
     );
 }

@@ -113,11 +113,15 @@ fn the_nearest_timeout_wins() {
 }
 
 #[test]
-fn max_retries_is_checked_and_has_no_effect() {
-    assert_eq!(
-        warnings_with("", &[("MCP_MAX_RETRIES", "3")]),
-        ["environment: MCP_MAX_RETRIES: has no effect yet in this version"]
-    );
+fn max_retries_is_one_less_than_the_attempts_and_an_upstreams_own_number_goes_first() {
+    let attempts = |text: &str, variable: &str| {
+        let (spec, _) = load_with(&format!("{text}{REPLICA}"), &[("MCP_MAX_RETRIES", variable)])
+            .unwrap_or_else(|bad| panic!("{bad}"));
+        spec.gateway.upstreams[0].pool.retry.max_attempts
+    };
+    assert_eq!(attempts("", "0"), 1);
+    assert_eq!(attempts("[defaults.retry]\nmax_attempts = 9\n", "4"), 5);
+    assert_eq!(attempts("[upstreams.a.retry]\nmax_attempts = 9\n", "4"), 9);
     for bad in ["-1", "20", "x", "1.5"] {
         assert_eq!(
             problems_with("", &[("MCP_MAX_RETRIES", bad)]),

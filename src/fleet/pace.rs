@@ -1,0 +1,181 @@
+//! Pure: how long something usually takes, from its last answers: a tool over all replicas, or all
+//! tools at one replica.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// Answers that quantiles are taken over.
+pub const SAMPLES: usize = 256;
+/// Quantiles are found anew after so many answers.
+const FRESH: usize = 16;
+/// Before so many answers nothing is known.
+pub const KNOWN_AFTER: usize = 20;
+/// How far the baseline moves at an answer.
+const STEP: f32 = 0.002;
+/// Bounds of a relative latency: one odd answer must not count for a thousand.
+pub const RELATIVE_MIN: f32 = 0.01;
+/// The upper one; also what a failure counts as.
+pub const RELATIVE_MAX: f32 = 100.0;
+
+/// How long something usually takes.
+#[derive(Debug, Default)]
+pub struct Pace {
+    recent: Mutex<Recent>,
+    /// In seconds, as bits of an `f32`; 0 = not known. Read without the lock.
+    baseline: AtomicU32,
+    p50: AtomicU32,
+    p95: AtomicU32,
+    p99: AtomicU32,
+    count: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    /// In seconds.
+    took: Vec<f32>,
+    next: usize,
+}
+
+impl Pace {
+    /// An answer came after this time.
+    pub fn record(&self, took: Duration) {
+        let took = took.as_secs_f32();
+        let count = self.count.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let mut recent = self.recent.lock();
+        recent.note(took);
+        let known = recent.took.len() >= KNOWN_AFTER;
+        if known && (recent.next.is_multiple_of(FRESH) || count < 64) {
+            let mut sorted = recent.took.clone();
+            drop(recent);
+            sorted.sort_unstable_by(f32::total_cmp);
+            for (slot, percent) in [(&self.p50, 50), (&self.p95, 95), (&self.p99, 99)] {
+                let place = sorted.len() * percent / 100;
+                let value = sorted.get(place.min(sorted.len() - 1)).copied().unwrap_or(took);
+                store(slot, value);
+            }
+            if load(&self.baseline) <= 0.0 {
+                store(&self.baseline, load(&self.p50).max(f32::MIN_POSITIVE));
+            }
+            return;
+        }
+        drop(recent);
+    }
+
+    /// The same for the baseline: only answers that succeeded move it. It follows the lower
+    /// quarter slowly, so that an overload, which slows all replicas alike, still shows.
+    pub fn follow(&self, took: Duration) {
+        let baseline = load(&self.baseline);
+        if baseline > 0.0 {
+            let pull = if took.as_secs_f32() > baseline { 0.25 } else { -0.75 };
+            store(&self.baseline, baseline * (1.0 + STEP * pull));
+        }
+    }
+
+    /// A time relative to what is usual: 1 = as usual. 1 as long as nothing is known.
+    pub fn relative(&self, took: Duration) -> f32 {
+        let baseline = load(&self.baseline);
+        if baseline <= 0.0 {
+            return 1.0;
+        }
+        (took.as_secs_f32() / baseline).clamp(RELATIVE_MIN, RELATIVE_MAX)
+    }
+
+    /// What is usual: the lower quarter over all replicas; `None` before [`KNOWN_AFTER`] answers.
+    pub fn usual(&self) -> Option<Duration> {
+        known(&self.baseline)
+    }
+
+    /// Half of the answers took no longer.
+    pub fn p50(&self) -> Option<Duration> {
+        known(&self.p50)
+    }
+
+    /// 95 of 100 answers took no longer.
+    pub fn p95(&self) -> Option<Duration> {
+        known(&self.p95)
+    }
+
+    /// 99 of 100 answers took no longer.
+    pub fn p99(&self) -> Option<Duration> {
+        known(&self.p99)
+    }
+
+    /// Answers so far.
+    pub fn count(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+impl Recent {
+    fn note(&mut self, took: f32) {
+        if self.took.len() < SAMPLES {
+            self.took.push(took);
+        } else if let Some(slot) = self.took.get_mut(self.next) {
+            *slot = took;
+        }
+        self.next = (self.next + 1) % SAMPLES;
+    }
+}
+
+fn load(slot: &AtomicU32) -> f32 {
+    f32::from_bits(slot.load(Ordering::Relaxed))
+}
+
+fn store(slot: &AtomicU32, value: f32) {
+    slot.store(value.to_bits(), Ordering::Relaxed);
+}
+
+fn known(slot: &AtomicU32) -> Option<Duration> {
+    let seconds = load(slot);
+    (seconds > 0.0).then(|| Duration::try_from_secs_f32(seconds).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn nothing_is_known_at_first_and_the_usual_time_after_twenty_answers() {
+        let pace = Pace::default();
+        for _ in 0..KNOWN_AFTER - 1 {
+            pace.record(millis(10));
+        }
+        assert_eq!((pace.usual(), pace.relative(millis(500))), (None, 1.0));
+        pace.record(millis(10));
+        assert!(pace.usual().is_some_and(|usual| usual.abs_diff(millis(10)) < millis(1)));
+        assert!((pace.relative(millis(30)) - 3.0).abs() < 0.01);
+        assert!((pace.relative(Duration::from_mins(1)) - RELATIVE_MAX).abs() < 0.01);
+    }
+
+    #[test]
+    fn quantiles_are_those_of_the_last_answers() {
+        let pace = Pace::default();
+        (1..=1_000).for_each(|n| pace.record(millis(n)));
+        // The last 256 are 745 to 1,000.
+        let (p50, p95, p99) = (pace.p50().unwrap(), pace.p95().unwrap(), pace.p99().unwrap());
+        assert!((millis(850)..millis(890)).contains(&p50), "{p50:?}");
+        assert!((millis(960)..millis(995)).contains(&p95), "{p95:?}");
+        assert!((millis(970)..=millis(1_000)).contains(&p99), "{p99:?}");
+    }
+
+    #[test]
+    fn the_baseline_follows_the_lower_quarter_and_slowly() {
+        let pace = Pace::default();
+        (0..30).for_each(|_| pace.record(millis(100)));
+        // Twice as slow from now on: after a hundred answers that still shows.
+        (0..100).for_each(|_| pace.follow(millis(200)));
+        assert!(pace.relative(millis(200)) > 1.8);
+        // Spread evenly over 0 to 400 ms it settles near 100 ms.
+        for round in 0..40_000_u64 {
+            pace.follow(millis(round * 7_919 % 400));
+        }
+        let usual = pace.usual().unwrap();
+        assert!((millis(85)..millis(115)).contains(&usual), "{usual:?}");
+    }
+}
