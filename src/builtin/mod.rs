@@ -6,7 +6,6 @@ mod cache;
 mod context7;
 mod echo;
 mod fetch;
-mod limit;
 mod registry;
 mod reply;
 #[cfg(test)]

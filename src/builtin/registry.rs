@@ -6,12 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::base::{Fault, Kind, clock};
+use crate::base::{Bucket, Fault, Kind, clock};
 use crate::telemetry::Status;
 
 use super::context7::Context7;
 use super::echo::Echo;
-use super::limit::Bucket;
 use super::spec::{BuiltinSpec, ToolSpec};
 use super::standing::Standing;
 use super::wait::secs_up;
@@ -119,7 +118,7 @@ struct Guard {
 
 impl Guard {
     fn new(spec: &ToolSpec) -> Self {
-        let bucket = spec.rate_limit.map(|rate| Arc::new(Mutex::new(Bucket::new(rate))));
+        let bucket = spec.rate_limit.map(|rate| Arc::new(Mutex::new(Bucket::per_minute(rate))));
         Self { bucket, rate: spec.rate_limit.unwrap_or(0), timeout: spec.timeout }
     }
 
