@@ -203,6 +203,7 @@ fn splice(version: Version, rounds: u32) {
     let text = small();
     let shape = split(&text).unwrap();
     let caller = Caller {
+        who: None,
         era: Era::Legacy,
         capabilities: Bytes::from_static(b"{}"),
         info: Some(Bytes::from_static(br#"{"name":"bench","version":"1"}"#)),

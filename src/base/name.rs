@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-/// The longest name of an upstream or a replica, in bytes.
+/// The longest name of an upstream, a replica or a principal, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
 /// Why a name is refused.
@@ -69,6 +69,10 @@ name! {
 name! {
     /// One running copy of an upstream: its configured name, else its index.
     ReplicaName
+}
+name! {
+    /// One who may call: the `name` of an item of `[auth] keys`.
+    PrincipalName
 }
 
 #[cfg(test)]

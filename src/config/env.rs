@@ -147,6 +147,15 @@ pub(super) fn fill(text: &str, folders: &Folders<'_>, environment: &Environment)
     if missing.is_empty() { Filled::Text(filled) } else { Filled::Missing(missing) }
 }
 
+/// Whether a text of the file is one reference and nothing else, so that its value does not stand in
+/// the file: `${VAR}` or `${file:PATH}`, without a default.
+pub(super) fn is_reference(text: &str) -> bool {
+    let inner = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    inner.is_some_and(|inner| {
+        !inner.contains(['{', '}']) && (inner.starts_with("file:") || !inner.contains(":-"))
+    })
+}
+
 enum Unresolved {
     Missing(String),
     Wrong(&'static str),
@@ -231,6 +240,18 @@ mod tests {
                 "the file empty is empty".to_owned(),
             ])
         );
+    }
+
+    #[test]
+    fn a_reference_alone_keeps_its_value_out_of_the_file() {
+        for text in ["${A}", "${file:/run/key}", "${file:a:-b}"] {
+            assert!(is_reference(text), "{text}");
+        }
+        for text in
+            ["", "plain", "x${A}", "${A}x", "${A}${B}", "${A:-secret}", "$${A}", "$$", "${A"]
+        {
+            assert!(!is_reference(text), "{text}");
+        }
     }
 
     #[test]

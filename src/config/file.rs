@@ -22,6 +22,9 @@ pub(super) struct File {
     /// Where the gateway listens, and whom it lets in.
     #[serde(default)]
     pub(super) server: Server,
+    /// Who may call over HTTP, and how much each of them gets.
+    #[serde(default)]
+    pub(super) auth: Auth,
     /// How the names of tools, prompts and resources are made.
     #[serde(default)]
     pub(super) catalog: Catalog,
@@ -40,7 +43,8 @@ pub(super) struct File {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
-    /// The address to listen on. Anything but a loopback address needs `--insecure-public`.
+    /// The address to listen on. Anything but a loopback address needs `[auth] keys` or
+    /// `--insecure-public`.
     #[schemars(extend("default" = "127.0.0.1"))]
     pub(super) host: Option<String>,
     /// The port to listen on; 0 takes any free one.
@@ -55,6 +59,42 @@ pub(super) struct Server {
     /// How long a stop waits for calls in flight.
     #[schemars(extend("default" = "30s"))]
     pub(super) grace: Option<Time>,
+}
+
+/// `[auth]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    /// Clients must show one of these keys as `Authorization: Bearer KEY`. None = nobody is asked.
+    #[schemars(length(max = 256), extend("default" = []))]
+    pub(super) keys: Option<Vec<Key>>,
+    /// Most calls of one principal in flight.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 64))]
+    pub(super) inflight: Option<u32>,
+    /// Requests of one principal a second, over a longer time.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 50))]
+    pub(super) rate: Option<u32>,
+    /// Requests of one principal at once, after a rest.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 100))]
+    pub(super) burst: Option<u32>,
+    /// Most legacy sessions of one principal.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 64))]
+    pub(super) sessions: Option<u32>,
+    /// Most open streams of one principal.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 64))]
+    pub(super) streams: Option<u32>,
+}
+
+/// An item of `[auth] keys`: whoever shows `key` is `name`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    /// Who it is. Each name once: letters, digits, `-`, `_` and `.`.
+    #[schemars(required, regex(pattern = r"^[A-Za-z0-9._-]{1,64}$|\$\{"))]
+    pub(super) name: Option<String>,
+    /// The key, by reference: `${VAR}` or `${file:PATH}`. 16 bytes or more of visible ASCII.
+    #[schemars(required, regex(pattern = r"^\$\{[^{}]+\}$"))]
+    pub(super) key: Option<String>,
 }
 
 /// `[catalog]`

@@ -162,8 +162,13 @@ impl Survey<'_, '_> {
         }
         for reason in reasons {
             let Some((owner, word)) = &self.owner else {
-                let hint = "set it, or give a default: ${VAR:-default}".to_owned();
-                self.findings.problem(At::Value(path), reason, Some(hint));
+                // A default in the file would be a key in the file.
+                let hint = if path.starts_with("auth.") {
+                    "set it where waypost is started"
+                } else {
+                    "set it, or give a default: ${VAR:-default}"
+                };
+                self.findings.problem(At::Value(path), reason, Some(hint.to_owned()));
                 continue;
             };
             let what = format!("{reason}; the {word} is switched off");

@@ -46,14 +46,14 @@ pub struct Stream {
     events: Box<dyn Events>,
     silence: Pin<Box<Sleep>>,
     over: bool,
-    _counted: Option<Counted>,
+    _held: Held,
 }
 
 impl Stream {
-    /// A stream that counts as one while it lives.
-    pub fn new(events: impl Events + 'static, counted: Option<Counted>) -> Self {
+    /// A stream that holds its places while it lives.
+    pub fn new(events: impl Events + 'static, held: Held) -> Self {
         let silence = Box::pin(tokio::time::sleep(KEEP_ALIVE));
-        Self { events: Box::new(events), silence, over: false, _counted: counted }
+        Self { events: Box::new(events), silence, over: false, _held: held }
     }
 }
 
@@ -146,6 +146,15 @@ impl Drop for Counted {
     }
 }
 
+/// The places that a call or a stream takes while it lives.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Among all.
+    pub all: Option<Counted>,
+    /// Among those of its principal.
+    pub own: Option<Counted>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +171,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_stream_sends_a_comment_every_15_seconds() {
         let events = After(Box::pin(tokio::time::sleep(Duration::from_secs(40))));
-        let mut answer = Answer::Stream(Stream::new(events, None));
+        let mut answer = Answer::Stream(Stream::new(events, Held::default()));
         let mut comments = 0;
         while let Some(Ok(frame)) = answer.frame().await {
             assert_eq!(frame.into_data().unwrap(), COMMENT);

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use metrics::Gauge;
+use metrics::{Counter, Gauge};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -26,9 +26,11 @@ use crate::base::{Tasks, clock};
 use crate::proto::error::{ErrorBody, INTERNAL, INVALID_REQUEST};
 use crate::telemetry::Meters;
 
+use super::auth::{self, Keys, WHYS, Why};
 use super::body::{Answer, Counted};
 use super::guard::Guard;
 use super::mcp::Mcp;
+use super::member::Member;
 use super::negotiate::accepts;
 use super::patience::Patient;
 use super::spec::ListenSpec;
@@ -70,7 +72,14 @@ impl HttpFront {
             &self.spec.allowed_origins,
             self.addr.port(),
         );
-        let shared = Arc::new(Shared { guard, mcp, operator, connections: meters.connections() });
+        let shared = Arc::new(Shared {
+            guard,
+            keys: Keys::new(&self.spec.auth),
+            strangers: WHYS.map(|why| (why, meters.auth_fail(why.as_str()))),
+            mcp,
+            operator,
+            connections: meters.connections(),
+        });
         let stop = tasks.stop_token().clone();
         let graceful = GracefulShutdown::new();
         let count = Arc::new(AtomicUsize::new(0));
@@ -106,6 +115,8 @@ impl HttpFront {
 
 struct Shared {
     guard: Guard,
+    keys: Keys,
+    strangers: [(Why, Counter); WHYS.len()],
     mcp: Mcp,
     operator: Operator,
     connections: Gauge,
@@ -146,19 +157,43 @@ impl Shared {
         }
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response<Answer> {
+    async fn route(&self, mut request: Request<Incoming>) -> Response<Answer> {
         if let Err(stranger) = self.guard.check(request.uri(), request.headers()) {
             let text = format!(
                 "{stranger:?} is not allowed; see server.allowed_hosts and server.allowed_origins"
             );
             return plain(StatusCode::FORBIDDEN, &ErrorBody::new(INVALID_REQUEST, text));
         }
+        let who = match self.admit(&request) {
+            Ok(who) => who,
+            Err(refused) => return *refused,
+        };
+        auth::strip(request.headers_mut());
         let wants_page = request.method() == Method::GET && accepts(request.headers(), "text/html");
         match request.uri().path() {
-            "/mcp" => self.mcp.handle(request).await,
-            "/" if !wants_page => self.mcp.handle(request).await,
+            "/mcp" => self.mcp.handle(request, who).await,
+            "/" if !wants_page => self.mcp.handle(request, who).await,
             _ => self.other(request),
         }
+    }
+
+    /// Asks who it is that sends a request, before anything of its body is read.
+    fn admit(
+        &self,
+        request: &Request<Incoming>,
+    ) -> Result<Option<Arc<Member>>, Box<Response<Answer>>> {
+        let admitted = self.keys.admit(request.uri().path(), request.headers());
+        admitted.map(Option::<&_>::cloned).map_err(|why| {
+            if let Some((_, counter)) = self.strangers.iter().find(|(known, _)| *known == why) {
+                counter.increment(1);
+            }
+            tracing::debug!(why = why.as_str(), "a request without a key of ours");
+            let mut refused =
+                plain(StatusCode::UNAUTHORIZED, &ErrorBody::new(INVALID_REQUEST, why.text()));
+            let scheme = HeaderValue::from_static("Bearer");
+            refused.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            Box::new(refused)
+        })
     }
 
     fn other(&self, request: Request<Incoming>) -> Response<Answer> {
@@ -195,35 +230,67 @@ fn plain(status: StatusCode, error: &ErrorBody) -> Response<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::front::spec::LimitSpec;
+    use crate::base::{PrincipalName, Secret};
+    use crate::front::spec::{AuthSpec, KeySpec, LimitSpec};
     use crate::gateway::Gateway;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    #[tokio::test]
-    async fn a_panic_ends_one_call_and_the_connection_lives() {
+    /// Serves with this operator and these keys, sends one request after the other on one connection,
+    /// and answers what came back.
+    async fn ask(operator: Operator, auth: AuthSpec, requests: &[&str]) -> Vec<String> {
         let (tasks, meters) = (Tasks::new(), Meters::new());
         let gateway = Gateway::bare(&meters);
-        let front = HttpFront::bind(ListenSpec { port: 0, ..ListenSpec::default() }).await.unwrap();
+        let spec = ListenSpec { port: 0, auth, ..ListenSpec::default() };
+        let front = HttpFront::bind(spec).await.unwrap();
         let addr = front.addr();
         let mcp = Mcp::new(gateway, LimitSpec::default(), tasks.clone(), &meters);
+        let serving = front.serve(mcp, operator, &tasks, &meters);
+        let asking = async {
+            let mut socket = TcpStream::connect(addr).await.unwrap();
+            let mut answers = Vec::new();
+            for request in requests {
+                let request = format!("GET {request}\r\nHost: localhost\r\n\r\n");
+                socket.write_all(request.as_bytes()).await.unwrap();
+                let mut answer = vec![0; 4096];
+                let read = socket.read(&mut answer).await.unwrap();
+                answers.push(String::from_utf8_lossy(&answer[..read]).into_owned());
+            }
+            drop(socket);
+            tasks.stop_token().cancel();
+            answers
+        };
+        tokio::join!(serving, asking).1
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_call_and_the_connection_lives() {
         let operator: Operator = Arc::new(|parts| {
             assert_ne!(parts.uri.path(), "/boom", "a bug");
             None
         });
-        let serving = front.serve(mcp, operator, &tasks, &meters);
-        let asking = async {
-            let mut socket = TcpStream::connect(addr).await.unwrap();
-            for (path, status) in [("/boom", "500"), ("/nothing", "404")] {
-                let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-                socket.write_all(request.as_bytes()).await.unwrap();
-                let mut answer = vec![0; 4096];
-                let read = socket.read(&mut answer).await.unwrap();
-                let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
-                assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
-            }
-            drop(socket);
-            tasks.stop_token().cancel();
+        let requests = ["/boom HTTP/1.1", "/nothing HTTP/1.1"];
+        let answers = ask(operator, AuthSpec::default(), &requests).await;
+        for (answer, status) in answers.iter().zip(["500", "404"]) {
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn behind_the_door_nobody_sees_what_a_client_has_shown() {
+        let operator: Operator = Arc::new(|parts| {
+            let names: Vec<_> = parts.headers.keys().map(http::HeaderName::as_str).collect();
+            Some(Response::new(Bytes::from(names.join(" "))))
+        });
+        let key = KeySpec {
+            name: PrincipalName::new("alice").unwrap(),
+            key: Secret::new("0123456789abcdef"),
         };
-        tokio::join!(serving, asking);
+        let auth = AuthSpec { keys: vec![key], ..AuthSpec::default() };
+        let shown = "/seen HTTP/1.1\r\nAuthorization: Bearer 0123456789abcdef\r\nCookie: a=b";
+        let answers = ask(Arc::clone(&operator), auth, &["/seen HTTP/1.1", shown]).await;
+        assert!(answers[0].starts_with("HTTP/1.1 401 "), "{answers:?}");
+        assert!(answers[1].ends_with("\r\n\r\nhost"), "{answers:?}");
+        let answers = ask(operator, AuthSpec::default(), &[shown]).await;
+        assert!(answers[0].ends_with("\r\n\r\nhost"), "where nobody is asked too: {answers:?}");
     }
 }

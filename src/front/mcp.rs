@@ -19,7 +19,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use metrics::Counter;
 
-use crate::base::{Fault, Kind, Tasks};
+use crate::base::{Fault, Kind, Principal, Tasks, clock};
 use crate::gateway::{self, Call, Gateway, Reply, answer};
 use crate::proto::envelope::{Envelope, Shape, Why, split};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, PARSE, result_message};
@@ -32,7 +32,8 @@ use crate::upstream::{Caller, Told};
 
 use super::asks::{Asks, CallAsks};
 use super::batch::{Part, Taken, all, take};
-use super::body::{Answer, Counted, Events, Stream};
+use super::body::{Answer, Counted, Events, Held, Stream};
+use super::member::Member;
 use super::message::{malformed, modern_caller, notified, say, settle};
 use super::negotiate::{accepts, is_json};
 use super::notes::Notes;
@@ -62,6 +63,7 @@ struct Shared {
     inflight: Arc<AtomicUsize>,
     streams: Arc<AtomicUsize>,
     shed: Counter,
+    shed_principal: Counter,
 }
 
 impl Mcp {
@@ -72,11 +74,18 @@ impl Mcp {
             limits.session_idle_max,
             meters.sessions(Era::Legacy.as_str()),
         );
-        let shed = meters.shed("front");
         let (inflight, streams) = Default::default();
-        Self {
-            shared: Arc::new(Shared { gateway, sessions, limits, tasks, inflight, streams, shed }),
-        }
+        let shared = Shared {
+            gateway,
+            sessions,
+            limits,
+            tasks,
+            inflight,
+            streams,
+            shed: meters.shed("front"),
+            shed_principal: meters.shed("principal"),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Its legacy sessions.
@@ -84,12 +93,16 @@ impl Mcp {
         &self.shared.sessions
     }
 
-    /// Answers one HTTP request to the endpoint.
-    pub async fn handle(&self, request: Request<Incoming>) -> Response<Answer> {
+    /// Answers one HTTP request to the endpoint. `who` sent it; nobody is asked = `None`.
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        who: Option<Arc<Member>>,
+    ) -> Response<Answer> {
         match *request.method() {
-            HttpMethod::POST => self.post(request).await,
-            HttpMethod::GET => self.get(request.headers()),
-            HttpMethod::DELETE => self.delete(request.headers()),
+            HttpMethod::POST => self.post(request, who).await,
+            HttpMethod::GET => self.get(request.headers(), who.as_deref()),
+            HttpMethod::DELETE => self.delete(request.headers(), who.as_deref()),
             _ => not_allowed(),
         }
         .unwrap_or_else(|refused| refused)
@@ -97,7 +110,7 @@ impl Mcp {
 
     // === POST ===
 
-    async fn post(&self, request: Request<Incoming>) -> Outcome {
+    async fn post(&self, request: Request<Incoming>, who: Option<Arc<Member>>) -> Outcome {
         let (parts, body) = request.into_parts();
         if !accepts(&parts.headers, "application/json")
             || !accepts(&parts.headers, "text/event-stream")
@@ -116,7 +129,7 @@ impl Mcp {
         };
         let body = self.read(body).await?;
         if batch::is_batch(&body) {
-            return self.batch(&body, &parts.headers, counted).await;
+            return self.batch(&body, &parts.headers, who, counted).await;
         }
         let shape = match split(&body) {
             Ok(shape) => shape,
@@ -126,7 +139,11 @@ impl Mcp {
             }
         };
         let headers = parts.headers;
-        let message = Box::new(Message { body, shape, headers, _counted: Some(counted) });
+        let own = self
+            .asked(who.as_deref(), &shape)
+            .map_err(|error| refuse(200, shape.id.map(|span| span.of(&body)), &error))?;
+        let held = Held { all: Some(counted), own };
+        let message = Box::new(Message { body, shape, headers, who, _held: held });
         let head = head(&message.headers);
         match ladder::era(&message.body, &message.shape, Some(&head)) {
             Err(refusal) => Err(message.refuse(refusal.status, &refusal.error)),
@@ -136,6 +153,20 @@ impl Mcp {
                 Ok(()) => self.modern(message).await,
             },
         }
+    }
+
+    /// Takes the place of a request among those of its principal. What is no request (an answer, a
+    /// cancellation) needs none, and is never refused.
+    fn asked(&self, who: Option<&Member>, shape: &Envelope) -> Result<Option<Counted>, ErrorBody> {
+        let asking = who.filter(|_| shape.shape == Shape::Request);
+        let asked = asking.map(|member| member.ask(clock::now())).transpose();
+        asked.map_err(|fault| self.at_its_bound(&fault))
+    }
+
+    /// A principal is at a bound of its own: it is told in-band, as nobody else is concerned.
+    fn at_its_bound(&self, fault: &Fault) -> ErrorBody {
+        self.shared.shed_principal.increment(1);
+        answer::error(fault, None)
     }
 
     async fn read(&self, body: Incoming) -> Result<Bytes, Response<Answer>> {
@@ -172,7 +203,8 @@ impl Mcp {
                 self.counted(&message, outcome)
             }
             (Shape::Request, _) => {
-                let caller = Arc::new(modern_caller(&message.body, &message.shape));
+                let who = message.who.as_deref().map(|member| Arc::clone(member.who()));
+                let caller = Arc::new(modern_caller(&message.body, &message.shape, who));
                 Ok(self.run(message, caller, None).await)
             }
         }
@@ -190,18 +222,20 @@ impl Mcp {
         let tidings = Tidings::new(gateway);
         let subscription = Subscription::open(message.id().unwrap_or(b"null"), params, gateway)
             .map_err(|error| message.refuse(400, &error))?;
-        let counted = self.stream(message.id())?;
+        let held = self.stream(message.who.as_deref(), message.id())?;
         subscription.taken().await;
         let stop = self.shared.tasks.stop_token().clone();
         let events = Listening::new(subscription, tidings, stop);
-        Ok(stream(Stream::new(events, Some(counted))))
+        Ok(stream(Stream::new(events, held)))
     }
 
     async fn legacy(&self, message: Box<Message>) -> Outcome {
         if message.shape.shape == Shape::Request && message.shape.method == Method::Initialize {
             return self.counted(&message, self.initialize(&message));
         }
-        let session = self.session(&message.headers, message.id()).map_err(|refused| *refused)?;
+        let session = self
+            .session(&message.headers, message.who.as_deref(), message.id())
+            .map_err(|refused| *refused)?;
         match message.shape.shape {
             Shape::Response => {
                 session.asks.answered(&message.body, message.shape.id);
@@ -230,7 +264,13 @@ impl Mcp {
         let hello = legacy::read_initialize(params)
             .map_err(|text| message.refuse(400, &ErrorBody::new(INVALID_PARAMS, text)))?;
         let result = self.shared.gateway.snapshot().initialize(hello.version);
-        let Ok(id) = self.shared.sessions.open(Session::new(&hello, &self.shared.gateway)) else {
+        let own = message.who.as_deref().map(Member::open_session).transpose();
+        let own = own.map_err(|fault| message.refuse(200, &self.at_its_bound(&fault)))?;
+        let mut session = Session::new(&hello, &self.shared.gateway);
+        if let Some((member, counted)) = message.who.as_deref().zip(own) {
+            session = session.of_principal(Arc::clone(member.who()), counted);
+        }
+        let Ok(id) = self.shared.sessions.open(session) else {
             self.shared.shed.increment(1);
             return Err(overloaded(message.id(), "the gateway is at its bound of sessions"));
         };
@@ -241,17 +281,20 @@ impl Mcp {
         Ok(response)
     }
 
-    /// The session that the headers name. `asked` is the id of the request that needs it.
+    /// The session that the headers name, if it is one of `who`. `asked` is the id of the request
+    /// that needs it.
     fn session(
         &self,
         headers: &HeaderMap,
+        who: Option<&Member>,
         asked: Option<&[u8]>,
     ) -> Result<Arc<Session>, Box<Response<Answer>>> {
         let Some(id) = headers.get(SESSION_ID) else {
             let text = "the header Mcp-Session-Id is missing; send initialize first";
             return Err(Box::new(refuse(400, asked, &ErrorBody::new(INVALID_REQUEST, text))));
         };
-        id.to_str().ok().and_then(|id| self.shared.sessions.get(id)).ok_or_else(|| {
+        let who: Option<&Principal> = who.map(|member| &**member.who());
+        id.to_str().ok().and_then(|id| self.shared.sessions.get(id, who)).ok_or_else(|| {
             let text = "there is no such session; send initialize to begin a new one";
             Box::new(refuse(404, asked, &ErrorBody::new(INVALID_REQUEST, text)))
         })
@@ -284,8 +327,8 @@ impl Mcp {
                 *response.body_mut() = Answer::Coming(mended);
                 response
             }
-            First::Reply(None) => stream(Stream::new(Nothing, None)),
-            First::Streams => stream(Stream::new(running, None)),
+            First::Reply(None) => stream(Stream::new(Nothing, Held::default())),
+            First::Streams => stream(Stream::new(running, Held::default())),
         }
     }
 
@@ -326,19 +369,25 @@ impl Mcp {
 
     // === batches: 2025-03-26 only ===
 
-    async fn batch(&self, body: &Bytes, headers: &HeaderMap, counted: Counted) -> Outcome {
+    async fn batch(
+        &self,
+        body: &Bytes,
+        headers: &HeaderMap,
+        who: Option<Arc<Member>>,
+        counted: Counted,
+    ) -> Outcome {
         let refused = |text: String| refuse(400, None, &ErrorBody::new(INVALID_REQUEST, text));
         let items = batch::items(body).map_err(|error| match error {
             batch::BatchError::Scan(error) => refuse(400, None, &malformed(&Why::Scan(error))),
             other => refused(other.to_string()),
         })?;
         legacy_only(headers).map_err(|_modern| refused(Why::Batch.to_string()))?;
-        let session = self.session(headers, None).map_err(|refused| *refused)?;
+        let session = self.session(headers, who.as_deref(), None).map_err(|refused| *refused)?;
         if session.version != Version::V2025_03_26 {
             return Err(refused(Why::Batch.to_string()));
         }
         let notes = Notes::default();
-        let part = |item| self.part(item, headers, &session, &notes);
+        let part = |item| self.part(item, headers, who.as_ref(), &session, &notes);
         let parts: Vec<Part> = items.into_iter().filter_map(part).collect();
         if parts.is_empty() {
             return Ok(accepted());
@@ -355,15 +404,28 @@ impl Mcp {
         &self,
         item: batch::Item,
         headers: &HeaderMap,
+        who: Option<&Arc<Member>>,
         session: &Arc<Session>,
         notes: &Notes,
     ) -> Option<Part> {
+        let own = match &item {
+            (body, Ok(shape)) => match self.asked(who.map(|member| &**member), shape) {
+                Ok(own) => own,
+                Err(error) => {
+                    let id = shape.id.map(|span| span.of(body));
+                    let refused = Bytes::from(error.message(id));
+                    return Some(Box::pin(std::future::ready(Some(refused))));
+                }
+            },
+            (_, Err(_)) => None,
+        };
         let (body, shape, entered) = match take(item, session, &self.shared.gateway) {
             Taken::Call(body, shape, entered) => (body, shape, entered),
             Taken::Over(answer) => return answer,
         };
         let headers = headers.clone();
-        let message = Box::new(Message { body, shape, headers, _counted: None });
+        let (who, held) = (who.cloned(), Held { all: None, own });
+        let message = Box::new(Message { body, shape, headers, who, _held: held });
         let asks = Some((entered, Arc::clone(&session.asks)));
         let id = message.id().map(Bytes::copy_from_slice);
         let call = self.call(message, session.caller(), asks, notes.clone());
@@ -372,33 +434,47 @@ impl Mcp {
 
     // === GET, DELETE: legacy only ===
 
-    fn get(&self, headers: &HeaderMap) -> Outcome {
+    fn get(&self, headers: &HeaderMap, who: Option<&Member>) -> Outcome {
         legacy_only(headers)?;
         if headers.get(ACCEPT).is_none() || !accepts(headers, "text/event-stream") {
             let text = "this is an MCP endpoint: POST JSON-RPC messages to it, or GET a stream with Accept: text/event-stream";
             return Err(refuse(406, None, &ErrorBody::new(INVALID_REQUEST, text)));
         }
-        let session = self.session(headers, None).map_err(|refused| *refused)?;
-        let counted = self.stream(None)?;
+        let session = self.session(headers, who, None).map_err(|refused| *refused)?;
+        let held = self.stream(who, None)?;
         let stop = self.shared.tasks.stop_token().clone();
         let tidings = Tidings::of(&self.shared.gateway, &session);
         let events = Standing::new(session, tidings, stop);
-        Ok(stream(Stream::new(events, Some(counted))))
+        Ok(stream(Stream::new(events, held)))
     }
 
-    fn delete(&self, headers: &HeaderMap) -> Outcome {
+    fn delete(&self, headers: &HeaderMap, who: Option<&Member>) -> Outcome {
         legacy_only(headers)?;
-        self.session(headers, None).map_err(|refused| *refused)?;
+        self.session(headers, who, None).map_err(|refused| *refused)?;
         let id = headers.get(SESSION_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
         self.shared.sessions.close(id);
         Ok(empty(StatusCode::NO_CONTENT))
     }
 
-    fn stream(&self, asked: Option<&[u8]>) -> Result<Counted, Response<Answer>> {
-        Counted::enter(&self.shared.streams, self.shared.limits.streams_max).ok_or_else(|| {
+    /// The places of one more open stream. `asked` is the id of the request that opens it.
+    fn stream(&self, who: Option<&Member>, asked: Option<&[u8]>) -> Result<Held, Response<Answer>> {
+        let own = who.map(Member::open_stream).transpose();
+        let own = own.map_err(|fault| {
+            let error = self.at_its_bound(&fault);
+            if asked.is_some() {
+                return refuse(200, asked, &error);
+            }
+            // A GET is no message that could be answered in-band.
+            let mut refused = refuse(429, None, &error);
+            refused.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            refused
+        })?;
+        let max = self.shared.limits.streams_max;
+        let all = Counted::enter(&self.shared.streams, max).ok_or_else(|| {
             self.shared.shed.increment(1);
             overloaded(asked, "the gateway is at its bound of open streams")
-        })
+        })?;
+        Ok(Held { all: Some(all), own })
     }
 }
 
@@ -409,7 +485,9 @@ struct Message {
     body: Bytes,
     shape: Envelope,
     headers: HeaderMap,
-    _counted: Option<Counted>,
+    /// Who sent it; nobody is asked = `None`.
+    who: Option<Arc<Member>>,
+    _held: Held,
 }
 
 impl Message {

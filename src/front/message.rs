@@ -1,7 +1,10 @@
 //! What a client's message says besides asking for an answer, whichever front it came in by.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use crate::base::Principal;
 use crate::gateway::Gateway;
 use crate::proto::envelope::{Envelope, Why};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, PARSE};
@@ -12,10 +15,11 @@ use crate::upstream::Caller;
 
 use super::session::Session;
 
-/// What a modern request says of its client.
-pub fn modern_caller(body: &Bytes, shape: &Envelope) -> Caller {
+/// What a modern request says of its client, which has shown itself to be `who`.
+pub fn modern_caller(body: &Bytes, shape: &Envelope, who: Option<Arc<Principal>>) -> Caller {
     let slice = |member: Option<Member>| member.map(|m| body.slice(m.value.start..m.value.end));
     Caller {
+        who,
         era: Era::Modern,
         capabilities: slice(shape.keys.capabilities).unwrap_or(Bytes::from_static(b"{}")),
         info: slice(shape.keys.client_info),

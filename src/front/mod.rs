@@ -1,11 +1,13 @@
 //! Who talks to us: the HTTP front and the stdio front. Both make the same calls.
 
 pub mod asks;
+pub mod auth;
 pub mod batch;
 pub mod body;
 pub mod conn;
 pub mod guard;
 pub mod mcp;
+pub mod member;
 pub mod message;
 pub mod negotiate;
 pub mod notes;

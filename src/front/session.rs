@@ -12,7 +12,7 @@ use metrics::Gauge;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{clock, rng};
+use crate::base::{Principal, clock, rng};
 use crate::gateway::{Counts, Demand, Gateway, Watching};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS};
 use crate::proto::legacy::Hello;
@@ -22,6 +22,7 @@ use crate::upstream::Caller;
 use crate::upstream::report::Updated;
 
 use super::asks::Asks;
+use super::body::Counted;
 use super::subscribe::Turn;
 
 /// What a legacy client said once.
@@ -48,6 +49,8 @@ pub struct Session {
     /// Streams that are open on it.
     pub streams: AtomicUsize,
     used_ms: AtomicU64,
+    /// Its place among the sessions of its principal.
+    _counted: Option<Counted>,
 }
 
 /// Most calls of one session that can be cancelled by a notification at once.
@@ -60,6 +63,7 @@ impl Session {
             |value: &serde_json::value::RawValue| Bytes::copy_from_slice(value.get().as_bytes());
         let abilities = Abilities::read(hello.capabilities.get().as_bytes());
         let caller = Caller {
+            who: None,
             era: Era::Legacy,
             capabilities: raw(&hello.capabilities),
             info: hello.client_info.as_deref().map(raw),
@@ -74,6 +78,7 @@ impl Session {
     /// Stands in for a session of a client that has not said hello: it declared nothing.
     pub fn silent() -> Self {
         let caller = Caller {
+            who: None,
             era: Era::Legacy,
             capabilities: Bytes::from_static(b"{}"),
             info: None,
@@ -97,7 +102,21 @@ impl Session {
             turn: Turn::default(),
             streams: AtomicUsize::new(0),
             used_ms: AtomicU64::new(0),
+            _counted: None,
         }
+    }
+
+    /// The session belongs to a principal, and counts as one of its sessions while it lives.
+    #[must_use]
+    pub fn of_principal(mut self, who: Arc<Principal>, counted: Counted) -> Self {
+        let caller = self.caller.get_mut();
+        *caller = Arc::new(Caller { who: Some(who), ..Caller::clone(caller) });
+        Self { _counted: Some(counted), ..self }
+    }
+
+    /// Whether it is the session of this principal; of nobody, where nobody is asked.
+    fn is_of(&self, who: Option<&Principal>) -> bool {
+        self.caller.lock().who.as_deref() == who
     }
 
     /// The same client begins anew on the same pipe: its calls run on and can still be cancelled.
@@ -251,9 +270,13 @@ impl Sessions {
         Ok(id)
     }
 
-    /// The session of this id, which counts as used now.
-    pub fn get(&self, id: &str) -> Option<Arc<Session>> {
+    /// The session of this id, which counts as used now. To anybody but its principal it is not
+    /// there: an id is no proof of who one is.
+    pub fn get(&self, id: &str, who: Option<&Principal>) -> Option<Arc<Session>> {
         let session = Arc::clone(self.table.get(id)?.value());
+        if !session.is_of(who) {
+            return None;
+        }
         session.used_ms.store(self.elapsed(clock::now()), Ordering::Relaxed);
         Some(session)
     }
@@ -308,6 +331,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::PrincipalName;
     use crate::proto::legacy::read_initialize;
     use crate::telemetry::Meters;
 
@@ -326,10 +350,10 @@ mod tests {
         let all = sessions(10);
         let (a, b) = (all.open(session()).unwrap(), all.open(session()).unwrap());
         assert_ne!(a, b);
-        assert!(all.close(&a) && !all.close(&a) && all.get(&a).is_none());
+        assert!(all.close(&a) && !all.close(&a) && all.get(&a, None).is_none());
         all.reap(clock::now() + Duration::from_secs(59));
-        assert!(all.get(&b).is_some());
-        let held = all.get(&b).unwrap();
+        assert!(all.get(&b, None).is_some());
+        let held = all.get(&b, None).unwrap();
         held.streams.store(1, Ordering::Relaxed);
         all.reap(clock::now() + Duration::from_hours(1));
         assert_eq!(all.len(), 1, "an open stream keeps it");
@@ -343,6 +367,25 @@ mod tests {
         let all = sessions(1);
         all.open(session()).unwrap();
         assert!(all.open(session()).is_err());
+    }
+
+    #[test]
+    fn a_session_is_there_for_its_principal_alone() {
+        let all = sessions(10);
+        let name = |name| Principal::new(PrincipalName::new(name).unwrap());
+        let (alice, bob) = (name("alice"), name("bob"));
+        let count = Arc::default();
+        let counted = Counted::enter(&count, 1).unwrap();
+        let owned = session().of_principal(Arc::new(alice.clone()), counted);
+        let (hers, nobodys) = (all.open(owned).unwrap(), all.open(session()).unwrap());
+        assert!(all.get(&hers, Some(&alice)).is_some());
+        assert!(all.get(&hers, Some(&bob)).is_none() && all.get(&hers, None).is_none());
+        assert!(all.get(&nobodys, Some(&alice)).is_none() && all.get(&nobodys, None).is_some());
+        all.get(&hers, Some(&alice)).unwrap().set_log_level(Level::Debug);
+        assert!(all.get(&hers, Some(&alice)).is_some(), "it stays hers");
+        assert!(Counted::enter(&count, 1).is_none());
+        all.close(&hers);
+        assert!(Counted::enter(&count, 1).is_some(), "its place is free");
     }
 
     #[tokio::test]

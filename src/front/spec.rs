@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::base::{PrincipalName, Secret};
+
 /// Where and how the HTTP front listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenSpec {
@@ -17,6 +19,8 @@ pub struct ListenSpec {
     pub grace: Duration,
     /// The operator accepts a public bind without authentication.
     pub insecure_public: bool,
+    /// Who is let in, and how much each of them gets.
+    pub auth: AuthSpec,
     /// Bounds.
     pub limits: LimitSpec,
 }
@@ -40,6 +44,53 @@ pub struct LimitSpec {
     pub header_timeout: Duration,
     /// Time for the whole request body.
     pub body_timeout: Duration,
+}
+
+/// Whom clients have to show themselves to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthSpec {
+    /// Clients must show one of these keys; with none of them nobody is asked. At most
+    /// [`KEYS_MAX`], each name and each key once.
+    pub keys: Vec<KeySpec>,
+    /// What each principal gets.
+    pub share: ShareSpec,
+}
+
+/// Most keys: all of them are compared with what a client shows.
+pub const KEYS_MAX: usize = 256;
+/// Shortest key in bytes: 16 random ones cannot be guessed.
+pub const KEY_BYTES_MIN: usize = 16;
+/// Longest key in bytes: more is no key that anybody makes, and would be hashed at each request.
+pub const KEY_BYTES_MAX: usize = 1_024;
+
+/// One key: whoever shows it is the principal of this name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySpec {
+    /// The principal.
+    pub name: PrincipalName,
+    /// What it shows: [`KEY_BYTES_MIN`] to [`KEY_BYTES_MAX`] visible ASCII characters.
+    pub key: Secret,
+}
+
+/// What each principal gets of the gateway, so that one of them cannot take it from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareSpec {
+    /// Most calls in flight at once.
+    pub inflight_max: usize,
+    /// Requests a second, over a longer time; 1 or more.
+    pub rate: u32,
+    /// Requests at once after a rest; 1 or more.
+    pub burst: u32,
+    /// Most legacy sessions at once.
+    pub sessions_max: usize,
+    /// Most open streams (legacy GET, subscriptions) at once.
+    pub streams_max: usize,
+}
+
+impl Default for ShareSpec {
+    fn default() -> Self {
+        Self { inflight_max: 64, rate: 50, burst: 100, sessions_max: 64, streams_max: 64 }
+    }
 }
 
 impl Default for LimitSpec {
@@ -66,6 +117,7 @@ impl Default for ListenSpec {
             allowed_origins: Vec::new(),
             grace: Duration::from_secs(30),
             insecure_public: false,
+            auth: AuthSpec::default(),
             limits: LimitSpec::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! stdin and stdout as one client. The pipe is one connection for both eras at once: some clients
 //! ask `server/discover` and then send a legacy `initialize`, and both are answered.
+//!
+//! Nobody is asked for a key here: whoever started the process is the one who calls.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -132,7 +134,7 @@ impl Pipe {
             (_, Shape::Notification) => notified(&self.current(), &body, &shape),
             (Ok(Era::Legacy), Shape::Request) => self.legacy(body, shape).await,
             (Ok(Era::Modern), Shape::Request) => {
-                let caller = Arc::new(modern_caller(&body, &shape));
+                let caller = Arc::new(modern_caller(&body, &shape, None));
                 self.start(body, shape, caller).await;
             }
         }

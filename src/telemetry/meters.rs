@@ -170,6 +170,11 @@ impl Meters {
         self.gauge(names::CATALOG_ITEMS, vec![Label::new("kind", kind)])
     }
 
+    /// Requests that showed no key of ours.
+    pub fn auth_fail(&self, why: &'static str) -> Counter {
+        self.counter(names::AUTH_FAIL, vec![Label::new("why", why)])
+    }
+
     /// Calls refused at a bound.
     pub fn shed(&self, stage: &'static str) -> Counter {
         self.counter(names::SHED, vec![Label::new("stage", stage)])

@@ -76,6 +76,8 @@ pub const RETRIES: &str = "mcp_retries_total";
 pub const RETRIES_DENIED: &str = "mcp_retries_denied_total";
 /// Calls refused at a bound.
 pub const SHED: &str = "mcp_shed_total";
+/// Requests that showed no key of ours.
+pub const AUTH_FAIL: &str = "mcp_auth_fail_total";
 /// Legacy sessions and modern clients.
 pub const SESSIONS: &str = "mcp_sessions";
 /// What the catalog offers.
@@ -120,6 +122,7 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
     (RETRIES_DENIED, MetricKind::Counter, "Calls that failed and were not sent again, by reason"),
     (FAILOVERS, MetricKind::Counter, "Calls that were sent again to another replica"),
     (SHED, MetricKind::Counter, "Calls refused at a bound, by stage"),
+    (AUTH_FAIL, MetricKind::Counter, "Requests refused because they showed no valid key, by why"),
     (SESSIONS, MetricKind::Gauge, "Client sessions by era"),
     (CATALOG_ITEMS, MetricKind::Gauge, "Items on offer, by kind"),
     (CHILD_RESTARTS, MetricKind::Counter, "Ends of child processes that were up, by reason"),

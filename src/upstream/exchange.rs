@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use smallvec::SmallVec;
 
-use crate::base::Fault;
+use crate::base::{Fault, Principal};
 use crate::proto::answer::Answer;
 use crate::proto::envelope::Envelope;
 use crate::proto::headers::HeaderParam;
@@ -30,6 +30,9 @@ pub type RawId = SmallVec<[u8; 24]>;
 /// Who calls: what a legacy client said once and a modern one says in each request.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    /// Who it has shown itself to be; `None` where nobody is asked. Its key is not here: what a
+    /// client shows to the gateway never goes to an upstream.
+    pub who: Option<Arc<Principal>>,
     /// The era the client speaks.
     pub era: Era,
     /// Its capabilities, a raw object.
@@ -291,6 +294,7 @@ mod tests {
         let body = Bytes::from(text.to_owned());
         let shape = split(&body).unwrap();
         let caller = Caller {
+            who: None,
             era: caller,
             capabilities: Bytes::from_static(br#"{"roots":{}}"#),
             info: Some(Bytes::from_static(br#"{"name":"c"}"#)),

@@ -140,6 +140,7 @@ mod tests {
 
     fn caller(mail: Option<&Arc<Mailbox>>, log_level: Option<Level>) -> Caller {
         Caller {
+            who: None,
             era: Era::Legacy,
             capabilities: Bytes::from_static(b"{}"),
             info: None,

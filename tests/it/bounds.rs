@@ -25,6 +25,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_retries_denied_total", "counter", &["upstream", "why"]),
     ("mcp_failovers_total", "counter", &["upstream"]),
     ("mcp_shed_total", "counter", &["stage"]),
+    ("mcp_auth_fail_total", "counter", &["why"]),
     ("mcp_sessions", "gauge", &["era"]),
     ("mcp_catalog_items", "gauge", &["kind"]),
     ("mcp_child_restarts_total", "counter", &["upstream", "reason"]),

@@ -82,6 +82,7 @@ async fn direct(gateway: &Gateway, params: &Value) -> anyhow::Result<Value> {
     let body = Bytes::from(message.to_string());
     let shape = split(&body).map_err(|error| anyhow::anyhow!("{}", error.why))?;
     let caller = Caller {
+        who: None,
         era: Era::Legacy,
         capabilities: Bytes::from_static(b"{}"),
         info: Some(Bytes::from_static(

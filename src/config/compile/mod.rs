@@ -2,6 +2,7 @@
 //! that one run names them all; the result counts only if there was none.
 
 mod policy;
+mod auth;
 mod replica;
 mod server;
 mod tools;

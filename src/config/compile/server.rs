@@ -12,7 +12,11 @@ pub(super) fn compile(context: &Context<'_>, findings: &mut Findings<'_>) -> Lis
     let given = context.overrides.host.as_ref().map(|(host, at)| (host.as_str(), *at));
     let of_file = || server.host.as_deref().map(|host| (host, At::Value("server.host")));
     let (host, at) = given.or_else(of_file).unwrap_or((&default.host, At::Key("server")));
-    check_host(host, at, context.overrides.insecure_public, findings);
+    let auth = super::auth::compile(context, findings);
+    // Keys that something is wrong with are keys: one problem is enough.
+    let asks = context.read.file.auth.keys.as_ref().is_some_and(|keys| !keys.is_empty())
+        || findings.dropped_in("auth");
+    check_host(host, at, asks || context.overrides.insecure_public, findings);
     let allowed_hosts = server.allowed_hosts.as_deref().unwrap_or_default();
     let allowed_origins = server.allowed_origins.as_deref().unwrap_or_default();
     check_allowed_hosts(allowed_hosts, findings);
@@ -24,17 +28,19 @@ pub(super) fn compile(context: &Context<'_>, findings: &mut Findings<'_>) -> Lis
         allowed_origins: allowed_origins.iter().map(|host| host.to_ascii_lowercase()).collect(),
         grace: server.grace.map_or(default.grace, |time| time.0),
         insecure_public: context.overrides.insecure_public,
+        auth,
         limits: default.limits,
     }
 }
 
-fn check_host(host: &str, at: At<'_>, insecure_public: bool, findings: &mut Findings<'_>) {
+fn check_host(host: &str, at: At<'_>, may_be_public: bool, findings: &mut Findings<'_>) {
     if !is_host(host) {
         let hint = "an address or a host name, without port".to_owned();
         findings.problem(at, "not a host", Some(hint));
-    } else if !is_loopback(bare_host(host)) && !insecure_public {
+    } else if !is_loopback(bare_host(host)) && !may_be_public {
         let what = "other machines could reach the gateway, and nothing asks who they are";
-        let hint = "use 127.0.0.1, or accept it with --insecure-public".to_owned();
+        let hint = "use 127.0.0.1, name keys in [auth] keys, or accept it with --insecure-public"
+            .to_owned();
         findings.problem(at, what, Some(hint));
     }
 }

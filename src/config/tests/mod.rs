@@ -1,5 +1,6 @@
 //! Whole configurations.
 
+mod auth;
 mod bad;
 mod good;
 mod no_effect;

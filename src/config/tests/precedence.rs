@@ -50,7 +50,8 @@ fn a_public_host_needs_the_flag_wherever_it_comes_from() {
     let (spec, _) = load(None, &accepted, &fixed("", &variables)).unwrap();
     assert!(spec.listen.host == "0.0.0.0" && spec.listen.insecure_public);
     let error = load_with("[server]\nhost = \"0.0.0.0\"", &[]).unwrap_err();
-    assert!(error.problems[0].hint.as_ref().unwrap().contains("--insecure-public"));
+    let hint = error.problems[0].hint.as_ref().unwrap();
+    assert!(hint.contains("--insecure-public") && hint.contains("[auth] keys"));
 }
 
 #[test]

@@ -14,8 +14,10 @@ fn reference_with_everything() -> String {
     BUILT_IN.lines().map(on).collect()
 }
 
-fn without_upstreams(mut spec: Spec) -> Spec {
+/// What is left of the reference without its examples.
+fn without_examples(mut spec: Spec) -> Spec {
     spec.gateway.upstreams.clear();
+    spec.listen.auth.keys.clear();
     spec
 }
 
@@ -41,19 +43,21 @@ fn the_reference_is_every_default_and_three_demo_servers() {
         ..bare.gateway.upstreams[0].clone()
     };
     assert_eq!(*demo, bare, "each value of the demo upstream is its default");
-    assert_eq!(without_upstreams(spec), Spec::default());
+    assert_eq!(without_examples(spec), Spec::default());
 }
 
 #[test]
 fn every_line_of_the_reference_can_be_switched_on() {
     let text = reference_with_everything();
     let (spec, warnings) =
-        load_with(&text, &[("SEARCH_TOKEN", "x")]).unwrap_or_else(|bad| panic!("{text}\n{bad}"));
+        load_with(&text, &[("SEARCH_TOKEN", "x"), ("ALICE_KEY", "0123456789abcdef")])
+            .unwrap_or_else(|bad| panic!("{text}\n{bad}"));
     assert_eq!(warnings, []);
     let names: Vec<_> =
         spec.gateway.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     assert_eq!(names, ["demo", "files", "search"]);
-    assert_eq!(without_upstreams(spec), Spec::default(), "each value is the default");
+    assert_eq!(spec.listen.auth.keys.len(), 1);
+    assert_eq!(without_examples(spec), Spec::default(), "each value is the default");
 }
 
 /// Every key of a schema, as a path with `*` for free keys and items.
@@ -235,6 +239,7 @@ fn the_defaults_of_the_schema_are_those_of_the_code() {
     const UPSTREAM: &str = "/properties/upstreams/additionalProperties";
     let tables = [
         ("[server]", "/properties/server"),
+        ("[auth]", "/properties/auth"),
         ("[catalog]", "/properties/catalog"),
         ("[defaults.retry]", "/properties/defaults/properties/retry"),
         ("[defaults.breaker]", "/properties/defaults/properties/breaker"),

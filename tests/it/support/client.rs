@@ -92,6 +92,11 @@ impl Http {
         Open::start("GET", url, &[("Accept", "text/event-stream"), ("Mcp-Session-Id", session)], "")
     }
 
+    /// A GET whose answer is read bit by bit.
+    pub(crate) fn get(url: &str, headers: &[(&str, &str)]) -> Open {
+        Open::start("GET", url, headers, "")
+    }
+
     /// The headers and the body of a well-formed modern request.
     pub(crate) fn modern_parts<'a>(
         id: &str,

@@ -11,6 +11,7 @@ pub(crate) mod client;
 pub(crate) mod fake;
 pub(crate) mod hearer;
 pub(crate) mod kept;
+pub(crate) mod keyed;
 pub(crate) mod lists;
 pub(crate) mod peer;
 pub(crate) mod process;

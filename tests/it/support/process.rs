@@ -30,6 +30,15 @@ impl Gateway {
 
     /// The same in a folder that may hold a cache already.
     pub(crate) fn start_in(folder: tempfile::TempDir, config: &str) -> Self {
+        Self::start_with(folder, config, &[])
+    }
+
+    /// The same with these variables.
+    pub(crate) fn start_with(
+        folder: tempfile::TempDir,
+        config: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let file = folder.path().join("gateway.toml");
         std::fs::write(&file, config).unwrap();
         let mut child = Command::new(WAYPOST)
@@ -37,6 +46,7 @@ impl Gateway {
             .arg(&file)
             .env("XDG_CACHE_HOME", folder.path().join("cache"))
             .env_remove("MCP_SERVER_HOST")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
