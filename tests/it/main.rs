@@ -27,6 +27,7 @@ mod handshakes;
 mod hanging_list;
 mod hidden;
 mod inflight;
+mod key_verbs;
 mod keys;
 mod ladder;
 mod large;

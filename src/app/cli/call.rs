@@ -8,7 +8,8 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::list::SETTLE_MAX;
-use super::{ConfigArgs, remote, write};
+use super::remote::Remote;
+use super::{ConfigArgs, write};
 use crate::app::{App, Process};
 use crate::gateway::{Call, Gateway};
 use crate::proto::envelope::split;
@@ -30,6 +31,7 @@ pub(crate) struct CallArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Ask this running gateway; default: one at the configured address, else none is needed.
+    /// It is shown the key in the variable `WAYPOST_KEY`.
     #[arg(long)]
     url: Option<String>,
     /// Print the whole result as JSON.
@@ -46,9 +48,9 @@ pub(crate) async fn run(args: CallArgs) -> anyhow::Result<ExitCode> {
     let (spec, environment) = args.config.load_quietly()?;
     let params = json!({ "name": args.tool, "arguments": arguments });
     let mut good = true;
-    if let Some(base) = remote::find(args.url.as_deref(), &spec.listen).await {
+    if let Some(remote) = Remote::find(args.url.as_deref(), &spec.listen, &environment).await? {
         for _ in 0..args.repeat {
-            good &= show(&remote::ask(&base, "tools/call", params.clone()).await?, args.json)?;
+            good &= show(&remote.ask("tools/call", params.clone()).await?, args.json)?;
         }
     } else {
         let app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{ConfigArgs, remote, write};
+use super::remote::Remote;
+use super::{ConfigArgs, write};
+use crate::config::Environment;
 
 /// Arguments of `waypost health`.
 #[derive(Args, Debug)]
@@ -18,11 +20,11 @@ pub(crate) struct HealthArgs {
 
 /// Exit code 0 if the gateway answers that it is healthy or degraded.
 pub(crate) async fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
-    let base = match &args.url {
-        Some(url) => url.clone(),
-        None => remote::configured(&args.config.load_quietly()?.0.listen),
+    let remote = match &args.url {
+        Some(url) => Remote::at(url, &Environment::process())?,
+        None => Remote::configured(&args.config.load_quietly()?.0.listen),
     };
-    let (status, body) = remote::get(&base, "/health").await?;
+    let (status, body) = remote.get("/health").await?;
     write::out(&body)?;
     Ok(if status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

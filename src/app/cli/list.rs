@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::{ConfigArgs, remote, write};
+use super::remote::Remote;
+use super::{ConfigArgs, write};
 use crate::app::{App, Process};
 use crate::gateway::{Snapshot, status};
 use crate::telemetry::Meters;
@@ -23,6 +24,7 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Ask this running gateway; default: one at the configured address, else none is needed.
+    /// It is shown the key in the variable `WAYPOST_KEY`.
     #[arg(long)]
     url: Option<String>,
     /// Answer as JSON.
@@ -41,8 +43,9 @@ enum What {
 /// Lists.
 pub(crate) async fn run(args: ListArgs) -> anyhow::Result<ExitCode> {
     let (spec, environment) = args.config.load_quietly()?;
-    let items = if let Some(base) = remote::find(args.url.as_deref(), &spec.listen).await {
-        from_running(&base, args.what).await?
+    let remote = Remote::find(args.url.as_deref(), &spec.listen, &environment).await?;
+    let items = if let Some(remote) = remote {
+        from_running(&remote, args.what).await?
     } else {
         let app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());
         app.settled(SETTLE_MAX).await;
@@ -78,9 +81,9 @@ fn named(name: &str, mut entry: Value) -> Value {
     entry
 }
 
-async fn from_running(base: &str, what: What) -> anyhow::Result<Vec<Value>> {
+async fn from_running(remote: &Remote, what: What) -> anyhow::Result<Vec<Value>> {
     if what == What::Upstreams {
-        let (_, text) = remote::get(base, "/health").await?;
+        let (_, text) = remote.get("/health").await?;
         let health: Value = serde_json::from_str(&text)?;
         let services =
             health.get("services").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -92,8 +95,8 @@ async fn from_running(base: &str, what: What) -> anyhow::Result<Vec<Value>> {
         What::Resources => "/api/v1/resources",
         What::Tools | What::Upstreams => "/api/v1/tools",
     };
-    let (status, text) = remote::get(base, path).await?;
-    anyhow::ensure!(status == 200, "the gateway at {base} answered HTTP {status}");
+    let (status, text) = remote.get(path).await?;
+    anyhow::ensure!(status == 200, "the gateway at {} answered HTTP {status}", remote.base());
     Ok(serde_json::from_str(&text)?)
 }
 
