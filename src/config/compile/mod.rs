@@ -1,8 +1,8 @@
 //! Pure: from the file as data to the checked [`Spec`]. Every check goes on after a problem, so
 //! that one run names them all; the result counts only if there was none.
 
-mod policy;
 mod auth;
+mod policy;
 mod replica;
 mod server;
 mod tools;
