@@ -209,6 +209,7 @@ fn splice(version: Version, rounds: u32) {
         info: Some(Bytes::from_static(br#"{"name":"bench","version":"1"}"#)),
         log_level: None,
         abilities: Abilities::NONE,
+        key: 0,
         mail: None,
     };
     let subject = shape.name.map(|span| Subject { span, name: "tool_17" });

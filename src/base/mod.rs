@@ -4,6 +4,7 @@
 pub mod bucket;
 pub mod clock;
 pub mod fault;
+pub mod hash;
 pub mod name;
 pub mod principal;
 pub mod rng;

@@ -9,12 +9,8 @@ use super::text::{item, join};
 
 /// Paths (`*` = any key or every item of a list) and those of their values that hold already.
 pub(super) const NO_EFFECT: &[(&str, &[&str])] = &[
-    ("defaults.hedge", &[]),
-    ("defaults.limits.queue", &[]),
     ("defaults.limits.sessions_replica", &[]),
     ("upstreams.*.isolation", &["shared"]),
-    ("upstreams.*.hedge", &[]),
-    ("upstreams.*.limits.queue", &[]),
     ("upstreams.*.limits.sessions_replica", &[]),
     ("upstreams.*.replicas.*.transport", &["http"]),
 ];

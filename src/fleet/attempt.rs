@@ -1,14 +1,13 @@
-//! One try at one replica: take a place, start the exchange, wait for what comes, and tell what
+//! One try at one replica: start the exchange, wait for what comes, and tell what
 //! became of it.
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::admit::{Place, Seat};
 use super::breaker::Pass;
 use super::member::Member;
 use super::outcome::Outcome;
@@ -51,20 +50,15 @@ pub enum Answered {
 #[derive(Debug)]
 pub struct Held {
     flight: Flight,
-    _permit: OwnedSemaphorePermit,
-    _counted: Counted,
+    _place: Place,
+    _seat: Seat,
     /// Longest time without a byte of it.
     pub silence: Duration,
 }
 
 impl Held {
-    pub(super) fn new(
-        flight: Flight,
-        permit: OwnedSemaphorePermit,
-        counted: Counted,
-        silence: Duration,
-    ) -> Self {
-        Self { flight, _permit: permit, _counted: counted, silence }
+    pub(super) fn new(flight: Flight, place: Place, seat: Seat, silence: Duration) -> Self {
+        Self { flight, _place: place, _seat: seat, silence }
     }
 
     /// The answer has come to its end, or broke off.
@@ -78,7 +72,7 @@ impl Held {
 #[derive(Debug)]
 pub(super) enum Got {
     Done(Done),
-    Large(Large, Flight, OwnedSemaphorePermit),
+    Large(Large, Flight),
 }
 
 /// What a try is made with.
@@ -96,7 +90,6 @@ impl Try<'_> {
     /// Runs it. `tell` gets what comes before the answer.
     pub(super) async fn run(&self, tell: &mut (dyn FnMut(Told) + Send)) -> Result<Got, Fault> {
         let replica = &self.member.replica;
-        let permit = self.admit().await?;
         let live = replica.live().ok_or_else(|| self.pool.nobody())?;
         live.log_at_least(self.request.caller.log_level).await;
         let (_seat, mail) = live.seat(self.request.caller);
@@ -110,7 +103,7 @@ impl Try<'_> {
             Err(fault) => Err(fault),
         };
         match outcome {
-            Ok(Frame::Large(large)) => Ok(Got::Large(large, flight, permit)),
+            Ok(Frame::Large(large)) => Ok(Got::Large(large, flight)),
             Ok(Frame::Done(done)) => {
                 flight.end(&Outcome::of_answer(&done), true);
                 logs_first(&live, mail.as_deref(), tell).await;
@@ -193,20 +186,6 @@ impl Try<'_> {
         }
     }
 
-    /// A place at the replica.
-    async fn admit(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        let permits = || Arc::clone(&self.member.replica.permits);
-        if let Ok(permit) = permits().try_acquire_owned() {
-            return Ok(permit);
-        }
-        let until = (clock::now() + self.pool.spec.timeout).min(self.deadline);
-        let waited = tokio::time::timeout_at(until.into(), permits().acquire_owned()).await;
-        waited.ok().and_then(Result::ok).ok_or_else(|| {
-            let text = format!("no place became free at {}", self.pool.upstream);
-            Fault::gateway(Kind::Overloaded, text)
-        })
-    }
-
     fn silence(&self, deadline: Instant) -> Fault {
         let spec = &self.pool.spec;
         let message = if clock::now() >= deadline {
@@ -286,24 +265,6 @@ fn doubtful(fault: &Fault) -> bool {
         Kind::Connect | Kind::SessionLost | Kind::Closed | Kind::Protocol => true,
         Kind::Status(status) => (400..500).contains(&status) && status != 429,
         _ => false,
-    }
-}
-
-/// Counts a call while it is in flight at the upstream.
-#[derive(Debug)]
-pub(super) struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    /// One more; answers with how many there were.
-    pub(super) fn enter(inflight: &Arc<AtomicUsize>) -> (Self, usize) {
-        let before = inflight.fetch_add(1, Ordering::Relaxed);
-        (Self(Arc::clone(inflight)), before)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

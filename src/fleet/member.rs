@@ -14,7 +14,7 @@ use super::outcome::{Outcome, Sample, Signal};
 use super::pace::Pace;
 use super::pick::Candidate;
 use super::spec::BreakerSpec;
-use crate::base::rng;
+use crate::base::{hash, rng};
 use crate::upstream::Replica;
 
 /// A replica that comes back gets its full share after this time.
@@ -71,7 +71,7 @@ impl Member {
     /// A replica of which nothing is known: it is taken to be as fast as `slowness`, the middle of
     /// its group.
     pub fn new(replica: Arc<Replica>, slowness: f32, now: Instant) -> Self {
-        let name_hash = hash(replica.spec.name.as_str().as_bytes());
+        let name_hash = hash::stable(replica.spec.name.as_str().as_bytes());
         Self {
             load: Load::new(now, slowness),
             pace: Pace::default(),
@@ -125,6 +125,11 @@ impl Member {
     /// Its share by the operator's word; 0 takes no new calls.
     pub fn weight(&self) -> u16 {
         self.weight
+    }
+
+    /// Whether it is below its bound of calls in flight.
+    pub fn has_room(&self) -> bool {
+        self.replica.permits.available_permits() > 0
     }
 
     /// Whether it would take any call now.
@@ -281,11 +286,4 @@ impl Member {
         let age = now.saturating_duration_since(self.epoch);
         u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// A hash that is the same in every process: the FNV-1a of the bytes.
-pub fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

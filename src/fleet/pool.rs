@@ -10,14 +10,16 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::admit::Admission;
 use super::breaker::{Gate, Pass, Turn, Why};
 use super::budget::Budget;
 use super::member::{Level, Member};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Signal};
 use super::pace::Pace;
 use super::pick::{Balancer, balancer};
 use super::seats::{Able, Seats};
 use super::spec::PoolSpec;
+use super::throttle::Throttle;
 use crate::base::{Fault, Kind, Sent, UpstreamName, clock};
 use crate::proto::Abilities;
 use crate::telemetry::PoolMeters;
@@ -33,6 +35,9 @@ pub const START_WAIT: Duration = Duration::from_secs(30);
 const KNOWN_WAIT: Duration = Duration::from_secs(2);
 /// A client that subscribes waits so long for the server to be asked.
 pub const TAKEN_WAIT: Duration = Duration::from_secs(2);
+
+/// Most second calls that can be saved up.
+const HEDGE_BURST: f64 = 10.0;
 
 /// An upstream's replicas and the rules over them.
 #[derive(Debug)]
@@ -50,13 +55,17 @@ pub struct Pool {
     /// The weight of the heaviest replica.
     pub(super) heaviest: f32,
     pub(super) balancer: Arc<dyn Balancer>,
-    pub(super) inflight: Arc<AtomicUsize>,
+    pub(super) admission: Arc<Admission>,
     /// Members whose gate is not open.
     not_open: AtomicUsize,
     stir: Arc<Notify>,
     relisted: Mutex<Option<Instant>>,
     /// What may be sent again.
     pub(super) budget: Mutex<Budget>,
+    /// What may be asked a second time while it runs.
+    pub(super) hedges: Mutex<Budget>,
+    /// What it takes.
+    pub(super) throttle: Mutex<Throttle>,
     /// How long requests take that are no calls of tools.
     pub(super) pace: Arc<Pace>,
     /// Its handles on the metrics.
@@ -81,6 +90,7 @@ impl Pool {
         };
         let weights = spec.replicas.iter().map(|replica| replica.weight);
         let heaviest = u16::try_from(weights.max().unwrap_or(1)).unwrap_or(u16::MAX);
+        let admission = Arc::new(Admission::new(spec.limits.inflight, spec.limits.queue));
         Self {
             upstream,
             heaviest: f32::from(heaviest),
@@ -90,7 +100,9 @@ impl Pool {
             watched,
             balancer: balancer(&spec.balance),
             spec,
-            inflight: Arc::default(),
+            admission,
+            throttle: Mutex::default(),
+            hedges: Mutex::new(Budget::earned_only(now, HEDGE_BURST)),
             not_open: AtomicUsize::new(0),
             stir,
             relisted: Mutex::default(),
@@ -245,6 +257,11 @@ impl Pool {
         let turn =
             member.record(&self.spec.breaker, outcome, (pass, took), pace, (now, may_shut, warm));
         self.turned(member, turn);
+        if outcome.signal != Signal::Nothing {
+            let away = matches!(outcome.signal, Signal::Hard | Signal::Protocol);
+            let taken = !away && outcome.rest.is_none();
+            self.throttle.lock().count(taken, pace.p99().unwrap_or_default(), now);
+        }
         if outcome.earns {
             self.budget.lock().earn(self.spec.retry.budget_ratio, now);
         }
@@ -310,6 +327,11 @@ impl Pool {
         }
         let not_open = self.members.iter().filter(|member| !member.is_open()).count();
         self.not_open.store(not_open, Ordering::Relaxed);
+    }
+
+    /// Calls that run at it, and calls that wait for a place.
+    pub fn load(&self) -> (usize, usize) {
+        (self.admission.running(), self.admission.waiting())
     }
 
     /// Why nobody takes a call: nothing was sent.

@@ -1,25 +1,32 @@
 //! The try loop of one call: choose, try, and decide whether to try again.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::attempt::{Answered, Counted, Got, Held, Try};
+use super::admit::{Place, Refused, Seat, WAIT_MAX, WAIT_MIN};
+use super::attempt::{Answered, Got, Held, Try};
 use super::breaker::{Gate, Pass};
 use super::effect::Effect;
+use super::hedge::{self, Which};
 use super::member::{Level, Member};
 use super::pace::Pace;
-use super::pick::{Ask, Balancer, choose};
+use super::pick::{Ask, Balancer, Choice, choose};
 use super::pool::Pool;
 use super::retry::{Tried, Verdict, decide};
 use super::seats::{Choosing, Seats};
+use crate::base::rng::Draws;
 use crate::base::{Fault, Kind, Sent, clock, rng};
 use crate::proto::answer::Body;
 use crate::proto::error::INTERNAL;
 use crate::upstream::replica::State;
 use crate::upstream::{Done, Replica, Request, Told};
 
+/// A call that finds no place should wait so long at least, and up to five times as long.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// With fewer replicas up no call is asked a second time.
+const HEDGE_REPLICAS_MIN: usize = 3;
 /// A tool that usually takes longer says nothing of a replica by its latency.
 const LONG: Duration = Duration::from_secs(5);
 
@@ -47,31 +54,24 @@ impl Pool {
         terms: &Terms<'_>,
         mut tell: impl FnMut(Told) + Send,
     ) -> Result<Answered, Fault> {
-        let counted = self.enter()?;
         let deadline = clock::now() + self.spec.timeout_max;
         let seats = self.known_seats(request.caller.abilities).await;
         let mut tries = Tries::new(self, &seats, terms, deadline);
+        tries.throttled()?;
         loop {
             if !self.is_up() || seats.any_new() {
                 self.starting(&seats).await;
             }
-            let Some(chosen) = tries.choose(clock::now()) else { return Err(tries.nobody()) };
-            let attempt = Try {
-                pool: self,
-                member: &chosen.member,
-                lease: chosen.lease,
-                pace: tries.pace,
-                request,
-                deadline,
+            let chosen = match tries.seated() {
+                Some(chosen) => chosen,
+                // Rare: a future of its own, so that not every call carries it.
+                None => Box::pin(tries.wait(request.caller.key)).await?,
             };
-            let committed = &mut tries.committed;
-            let mut told = |what| {
-                *committed = true;
-                tell(what);
-            };
-            let (fault, answer) = match attempt.run(&mut told).await {
-                Ok(Got::Large(large, flight, permit)) => {
-                    let held = Held::new(flight, permit, counted, self.spec.timeout);
+            let (outcome, chosen) = tries.attempt(chosen, request, &mut tell).await;
+            let (fault, answer) = match outcome {
+                Ok(Got::Large(large, flight)) => {
+                    let Some(seat) = tries.seat.take() else { return Err(self.nobody()) };
+                    let held = Held::new(flight, chosen.place, seat, self.spec.timeout);
                     return Ok(Answered::Large(large, held));
                 }
                 Ok(Got::Done(done)) => match tries.server_error(&done) {
@@ -80,7 +80,10 @@ impl Pool {
                 },
                 Err(fault) => (fault, None),
             };
-            match tries.after(&chosen, &fault) {
+            let verdict = tries.after(&chosen, &fault);
+            drop(chosen);
+            match verdict {
+                Verdict::Again(wait) if wait.is_zero() => {}
                 Verdict::Again(wait) => tokio::time::sleep(wait).await,
                 Verdict::Surface(_) => {
                     return answer
@@ -90,24 +93,19 @@ impl Pool {
         }
     }
 
-    fn enter(&self) -> Result<Counted, Fault> {
-        let most = self.spec.limits.inflight;
-        let (counted, before) = Counted::enter(&self.inflight);
-        if before >= most {
-            let message = format!("{most} calls are in flight at {}", self.upstream);
-            let wait = Some(Duration::from_secs(1));
-            return Err(Fault::gateway(Kind::Overloaded, message).retry_after(wait));
-        }
-        Ok(counted)
+    /// Whether any replica that would take a call has room for one.
+    fn has_room(&self, now: Instant) -> bool {
+        self.members.iter().any(|m| m.has_room() && m.candidate(Level::Doubtful, now).is_some())
     }
 }
 
 /// A replica that was chosen.
 struct Chosen {
-    place: usize,
+    index: usize,
     member: Arc<Member>,
     /// It was chosen to try whether it is well again.
     lease: Option<Pass>,
+    place: Place,
 }
 
 /// One call over its tries.
@@ -117,6 +115,8 @@ struct Tries<'a> {
     terms: &'a Terms<'a>,
     pace: &'a Arc<Pace>,
     deadline: Instant,
+    /// Its place among the calls of the upstream, from its first attempt on.
+    seat: Option<Seat>,
     /// Places that were tried since all were fresh.
     tried: SmallVec<[usize; 4]>,
     attempts: u32,
@@ -139,6 +139,7 @@ impl<'a> Tries<'a> {
             terms,
             pace: terms.pace.unwrap_or(&pool.pace),
             deadline,
+            seat: None,
             tried: SmallVec::new(),
             attempts: 0,
             committed: false,
@@ -147,26 +148,107 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// The replica that takes the next try.
-    fn choose(&mut self, now: Instant) -> Option<Chosen> {
-        if let Some(chosen) = self.probing(now) {
-            return Some(chosen);
+    /// An upstream that takes ever less gets less.
+    fn throttled(&self) -> Result<(), Fault> {
+        let p99 = self.pace.p99().unwrap_or_default();
+        if !self.pool.throttle.lock().refuses(p99, clock::now(), rng::draw()) {
+            return Ok(());
         }
+        Err(self.overloaded(format!("{} fails too many calls", self.pool.upstream)))
+    }
+
+    /// A replica with a place at it, if there is one now and nobody waits for it.
+    fn seated(&mut self) -> Option<Chosen> {
+        if self.attempts == 0 && self.pool.admission.waiting() > 0 {
+            return None;
+        }
+        self.take().ok().flatten()
+    }
+
+    /// A replica with a place at it, if there is one now; a fault if no replica takes the call.
+    fn take(&mut self) -> Result<Option<Chosen>, Fault> {
+        if self.seat.is_none() {
+            self.seat = self.pool.admission.enter();
+        }
+        if self.seat.is_none() {
+            return Ok(None);
+        }
+        let now = clock::now();
+        if let Some(chosen) = self.probing(now) {
+            return Ok(Some(chosen));
+        }
+        let Some(choice) = self.choose(now) else { return Err(self.nobody()) };
+        Ok(self.placed(choice, None))
+    }
+
+    fn placed(&self, choice: Choice, lease: Option<Pass>) -> Option<Chosen> {
+        let member = self.seats.get(choice.place).cloned()?;
+        let permit = Arc::clone(&member.replica.permits).try_acquire_owned().ok()?;
+        let place = Place::new(permit, &self.pool.admission);
+        Some(Chosen { index: choice.place, member, lease, place })
+    }
+
+    /// Waits in the line for a replica with a place at it.
+    async fn wait(&mut self, client: u64) -> Result<Chosen, Fault> {
+        let until = (clock::now() + self.patience()).min(self.deadline);
+        let cost = self.pace.usual().map_or(1, |usual| usual.as_secs());
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        let admission = &self.pool.admission;
+        let mut first = self.attempts > 0 || admission.waiting() == 0;
+        loop {
+            if first && let Some(chosen) = self.take()? {
+                return Ok(chosen);
+            }
+            let left = until.saturating_duration_since(clock::now());
+            let turn = admission.turn(client, cost, left).await.map_err(|why| self.refused(why))?;
+            let taken = self.take()?;
+            turn.done();
+            if let Some(chosen) = taken {
+                if admission.waiting() > 0 && self.pool.has_room(clock::now()) {
+                    admission.wake();
+                }
+                return Ok(chosen);
+            }
+            first = false;
+        }
+    }
+
+    /// How long the call waits for a place: no longer than such calls take themselves.
+    fn patience(&self) -> Duration {
+        self.pace.p50().map_or(WAIT_MAX, |usual| usual.clamp(WAIT_MIN, WAIT_MAX))
+    }
+
+    fn refused(&self, why: Refused) -> Fault {
+        let (running, waiting) = self.pool.load();
+        let upstream = &self.pool.upstream;
+        let why = match why {
+            Refused::Full => "the line for it is full",
+            Refused::Waited => "no place became free in time",
+        };
+        self.overloaded(format!(
+            "{running} calls are in flight at {upstream}, {waiting} wait; {why}"
+        ))
+    }
+
+    fn overloaded(&self, message: String) -> Fault {
+        let spread = RETRY_AFTER.mul_f64(Draws::new(rng::draw()).unit() * 4.0);
+        let fault = Fault::gateway(Kind::Overloaded, message);
+        self.honest(fault.retry_after(Some(RETRY_AFTER + spread)))
+    }
+
+    /// The replica that takes the next try.
+    fn choose(&self, now: Instant) -> Option<Choice> {
         let balancer = self.terms.balancer.unwrap_or(self.pool.balancer.as_ref());
         let long = self.pace.usual().is_some_and(|usual| usual > LONG);
         let ask = Ask { draw: rng::draw(), key: self.terms.key, long };
-        let room = |place: usize| {
-            self.seats.get(place).is_some_and(|m| m.replica.permits.available_permits() > 0)
-        };
+        let room = |place: usize| self.seats.get(place).is_some_and(|member| member.has_room());
         let at = |level| {
             let (pool, seats, tried) = (self.pool.as_ref(), self.seats, self.tried.as_slice());
             choose(balancer, &Choosing { pool, seats, level, tried, now }, &room, &ask)
         };
         let panic = || self.terms.effect.is_repeatable() && self.pool.is_panicking(now);
         let choice = at(Level::Well).or_else(|| at(Level::Doubtful));
-        let choice = choice.or_else(|| if panic() { at(Level::AnyUp) } else { None })?;
-        let member = self.seats.get(choice.place).cloned()?;
-        Some(Chosen { place: choice.place, member, lease: None })
+        choice.or_else(|| if panic() { at(Level::AnyUp) } else { None })
     }
 
     /// A replica whose gate wants to know whether it is well again; only a call that changes
@@ -179,13 +261,96 @@ impl<'a> Tries<'a> {
         for (place, member) in self.seats.iter().enumerate() {
             let free = matches!(self.pool.look(member, now), Gate::Probing { free: true });
             if free
+                && member.has_room()
                 && member.candidate(Level::AnyUp, now).is_some()
                 && let Some(pass) = member.lease(now)
             {
-                return Some(Chosen { place, member: Arc::clone(member), lease: Some(pass) });
+                return self.placed(Choice { place, has_room: true }, Some(pass));
             }
         }
         None
+    }
+
+    /// One attempt, and another one beside it if it is slow and may be asked twice. Answers with the
+    /// replica that the outcome is of.
+    async fn attempt(
+        &mut self,
+        chosen: Chosen,
+        request: &Request<'_>,
+        tell: &mut (impl FnMut(Told) + Send),
+    ) -> (Result<Got, Fault>, Chosen) {
+        let hedge = &self.pool.spec.hedge;
+        let delay = if self.terms.hedge && self.attempts == 0 && chosen.lease.is_none() {
+            self.pool.hedges.lock().earn(hedge.budget, clock::now());
+            hedge::delay(hedge, self.pace)
+        } else {
+            None
+        };
+        let mut committed = false;
+        let mut told = |what| {
+            committed = true;
+            tell(what);
+        };
+        let (outcome, chosen) = match delay {
+            None => {
+                let outcome = self.try_at(&chosen, request).run(&mut told).await;
+                (outcome, chosen)
+            }
+            // Rare: a future of its own, so that not every call carries it.
+            Some(delay) => Box::pin(self.hedged(chosen, delay, request, &mut told)).await,
+        };
+        self.committed |= committed;
+        (outcome, chosen)
+    }
+
+    fn try_at<'t>(&self, chosen: &'t Chosen, request: &'t Request<'t>) -> Try<'t>
+    where
+        'a: 't,
+    {
+        let (pool, pace, deadline) = (self.pool, self.pace, self.deadline);
+        let (member, lease) = (&chosen.member, chosen.lease);
+        Try { pool, member, lease, pace, request, deadline }
+    }
+
+    async fn hedged(
+        &self,
+        chosen: Chosen,
+        delay: Duration,
+        request: &Request<'_>,
+        tell: &mut (dyn FnMut(Told) + Send),
+    ) -> (Result<Got, Fault>, Chosen) {
+        let other = OnceLock::new();
+        let (outcome, won) = {
+            let second = || {
+                let beside = self.beside(&chosen)?;
+                Some(self.try_at(other.get_or_init(|| beside), request))
+            };
+            hedge::race(&self.try_at(&chosen, request), delay, second, tell).await
+        };
+        let other = other.into_inner();
+        if let Some(which) = won {
+            self.pool.meters.hedged(which.as_str());
+        }
+        match (won, other) {
+            (Some(Which::Second), Some(other)) => (outcome, other),
+            _ => (outcome, chosen),
+        }
+    }
+
+    /// Another replica for the same call while it runs, if that would not make things worse.
+    fn beside(&self, chosen: &Chosen) -> Option<Chosen> {
+        let (now, pool) = (clock::now(), self.pool);
+        let up = self.seats.count(&[], Replica::is_up);
+        let calm = pool.admission.waiting() == 0 && pool.well() * 4 >= pool.members.len() * 3;
+        if up < HEDGE_REPLICAS_MIN || !calm || !pool.hedges.lock().spend(1.0, now) {
+            return None;
+        }
+        let tried = [chosen.index];
+        let field = Choosing { pool, seats: self.seats, level: Level::Well, tried: &tried, now };
+        let room = |place: usize| self.seats.get(place).is_some_and(|member| member.has_room());
+        let ask = Ask { draw: rng::draw(), ..Ask::default() };
+        let choice = choose(pool.balancer.as_ref(), &field, &room, &ask)?;
+        self.placed(choice, None).filter(|_| choice.has_room)
     }
 
     /// A server error that may be asked again, as a fault.
@@ -203,7 +368,7 @@ impl<'a> Tries<'a> {
     /// What to do after a try that failed.
     fn after(&mut self, chosen: &Chosen, fault: &Fault) -> Verdict {
         self.attempts += 1;
-        self.tried.push(chosen.place);
+        self.tried.push(chosen.index);
         self.unknown |= fault.sent == Sent::Maybe;
         let up = |replica: &Replica| replica.is_up() || replica.state() == State::Starting;
         let tried = Tried {

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::base::{Tasks, clock};
+use crate::base::{Tasks, clock, rng};
 use crate::proto::error::{ErrorBody, INTERNAL, INVALID_REQUEST};
 use crate::telemetry::Meters;
 
@@ -134,10 +134,10 @@ impl Shared {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let shared = Arc::clone(self);
+        let (shared, connection) = (Arc::clone(self), rng::draw());
         let routes = move |request| {
             let shared = Arc::clone(&shared);
-            async move { Ok::<_, Infallible>(shared.route(request).await) }
+            async move { Ok::<_, Infallible>(shared.route(request, connection).await) }
         };
         let guarded = ServiceBuilder::new().layer(CatchPanicLayer::custom(panicked));
         let service = TowerToHyperService::new(guarded.service_fn(routes));
@@ -157,7 +157,7 @@ impl Shared {
         }
     }
 
-    async fn route(&self, mut request: Request<Incoming>) -> Response<Answer> {
+    async fn route(&self, mut request: Request<Incoming>, connection: u64) -> Response<Answer> {
         if let Err(stranger) = self.guard.check(request.uri(), request.headers()) {
             let text = format!(
                 "{stranger:?} is not allowed; see server.allowed_hosts and server.allowed_origins"
@@ -171,8 +171,8 @@ impl Shared {
         auth::strip(request.headers_mut());
         let wants_page = request.method() == Method::GET && accepts(request.headers(), "text/html");
         match request.uri().path() {
-            "/mcp" => self.mcp.handle(request, who).await,
-            "/" if !wants_page => self.mcp.handle(request, who).await,
+            "/mcp" => self.mcp.handle(request, who, connection).await,
+            "/" if !wants_page => self.mcp.handle(request, who, connection).await,
             _ => self.other(request),
         }
     }

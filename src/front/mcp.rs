@@ -94,13 +94,15 @@ impl Mcp {
     }
 
     /// Answers one HTTP request to the endpoint. `who` sent it; nobody is asked = `None`.
+    /// `connection` tells the connection it came by from others.
     pub async fn handle(
         &self,
         request: Request<Incoming>,
         who: Option<Arc<Member>>,
+        connection: u64,
     ) -> Response<Answer> {
         match *request.method() {
-            HttpMethod::POST => self.post(request, who).await,
+            HttpMethod::POST => self.post(request, who, connection).await,
             HttpMethod::GET => self.get(request.headers(), who.as_deref()),
             HttpMethod::DELETE => self.delete(request.headers(), who.as_deref()),
             _ => not_allowed(),
@@ -110,7 +112,12 @@ impl Mcp {
 
     // === POST ===
 
-    async fn post(&self, request: Request<Incoming>, who: Option<Arc<Member>>) -> Outcome {
+    async fn post(
+        &self,
+        request: Request<Incoming>,
+        who: Option<Arc<Member>>,
+        connection: u64,
+    ) -> Outcome {
         let (parts, body) = request.into_parts();
         if !accepts(&parts.headers, "application/json")
             || !accepts(&parts.headers, "text/event-stream")
@@ -143,7 +150,7 @@ impl Mcp {
             .asked(who.as_deref(), &shape)
             .map_err(|error| refuse(200, shape.id.map(|span| span.of(&body)), &error))?;
         let held = Held { all: Some(counted), own };
-        let message = Box::new(Message { body, shape, headers, who, _held: held });
+        let message = Box::new(Message { body, shape, headers, who, connection, _held: held });
         let head = head(&message.headers);
         match ladder::era(&message.body, &message.shape, Some(&head)) {
             Err(refusal) => Err(message.refuse(refusal.status, &refusal.error)),
@@ -204,7 +211,8 @@ impl Mcp {
             }
             (Shape::Request, _) => {
                 let who = message.who.as_deref().map(|member| Arc::clone(member.who()));
-                let caller = Arc::new(modern_caller(&message.body, &message.shape, who));
+                let caller =
+                    Arc::new(modern_caller(&message.body, &message.shape, who, message.connection));
                 Ok(self.run(message, caller, None).await)
             }
         }
@@ -425,7 +433,8 @@ impl Mcp {
         };
         let headers = headers.clone();
         let (who, held) = (who.cloned(), Held { all: None, own });
-        let message = Box::new(Message { body, shape, headers, who, _held: held });
+        // A batch is of a session, which has its own key.
+        let message = Box::new(Message { body, shape, headers, who, connection: 0, _held: held });
         let asks = Some((entered, Arc::clone(&session.asks)));
         let id = message.id().map(Bytes::copy_from_slice);
         let call = self.call(message, session.caller(), asks, notes.clone());
@@ -487,6 +496,8 @@ struct Message {
     headers: HeaderMap,
     /// Who sent it; nobody is asked = `None`.
     who: Option<Arc<Member>>,
+    /// What tells its connection from others.
+    connection: u64,
     _held: Held,
 }
 

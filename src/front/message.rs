@@ -16,15 +16,21 @@ use crate::upstream::Caller;
 use super::session::Session;
 
 /// What a modern request says of its client, which has shown itself to be `who`.
-pub fn modern_caller(body: &Bytes, shape: &Envelope, who: Option<Arc<Principal>>) -> Caller {
+pub fn modern_caller(
+    body: &Bytes,
+    shape: &Envelope,
+    who: Option<Arc<Principal>>,
+    connection: u64,
+) -> Caller {
     let slice = |member: Option<Member>| member.map(|m| body.slice(m.value.start..m.value.end));
     Caller {
-        who,
         era: Era::Modern,
         capabilities: slice(shape.keys.capabilities).unwrap_or(Bytes::from_static(b"{}")),
         info: slice(shape.keys.client_info),
         log_level: shape.keys.log_level.and_then(|m| Level::read(m.value.of(body))),
         abilities: Abilities::NONE,
+        key: who.as_deref().map_or(connection, Principal::key),
+        who,
         mail: None,
     }
 }

@@ -69,6 +69,7 @@ impl Session {
             info: hello.client_info.as_deref().map(raw),
             log_level: None,
             abilities,
+            key: rng::draw(),
             mail: Some(Arc::default()),
         };
         let told = gateway.changes().borrow().of(abilities);
@@ -84,6 +85,7 @@ impl Session {
             info: None,
             log_level: None,
             abilities: Abilities::NONE,
+            key: rng::draw(),
             mail: None,
         };
         Self::of(Version::LEGACY_NEWEST, caller, None, Counts::default())
@@ -110,7 +112,8 @@ impl Session {
     #[must_use]
     pub fn of_principal(mut self, who: Arc<Principal>, counted: Counted) -> Self {
         let caller = self.caller.get_mut();
-        *caller = Arc::new(Caller { who: Some(who), ..Caller::clone(caller) });
+        let key = who.key();
+        *caller = Arc::new(Caller { who: Some(who), key, ..Caller::clone(caller) });
         Self { _counted: Some(counted), ..self }
     }
 

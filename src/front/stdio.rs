@@ -134,7 +134,7 @@ impl Pipe {
             (_, Shape::Notification) => notified(&self.current(), &body, &shape),
             (Ok(Era::Legacy), Shape::Request) => self.legacy(body, shape).await,
             (Ok(Era::Modern), Shape::Request) => {
-                let caller = Arc::new(modern_caller(&body, &shape, None));
+                let caller = Arc::new(modern_caller(&body, &shape, None, 0));
                 self.start(body, shape, caller).await;
             }
         }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::base::{Fault, Kind};
+use crate::base::{Fault, Kind, hash};
 use crate::fleet::pool::{Answered, Held};
+use crate::fleet::spec::{Balance, HashOn, PoolSpec};
 use crate::fleet::{Pace, Terms};
 use crate::proto::answer::{Body, Reader, ResultKind, mend};
 use crate::proto::error::{
@@ -58,12 +59,32 @@ pub(super) async fn upstream(
     let subject = span.map(|span| Subject { span, name });
     let (body, shape, caller) = (call.body, call.shape, call.caller);
     let request = Request { body, shape, subject, caller, mirrored };
-    let terms =
-        Terms { effect: nature.effect, hedge: nature.hedge, pace, key: None, balancer: None };
+    let terms = Terms {
+        effect: nature.effect,
+        hedge: nature.hedge,
+        pace,
+        key: key(upstream.pool.spec(), call),
+        balancer: None,
+    };
     match upstream.pool.call(&request, &terms, tell).await {
         Ok(Answered::Done(done)) => settle(inner, place, upstream, &done, call),
         Ok(Answered::Large(large, held)) => passes(upstream, large, held, call),
         Err(fault) => faulty(upstream, &fault, call),
+    }
+}
+
+/// What the calls have in common that go to the same replica, where that is the rule.
+fn key(spec: &PoolSpec, call: Call<'_>) -> Option<u64> {
+    if spec.balance != Balance::ConsistentHash {
+        return None;
+    }
+    match &spec.hash_on {
+        HashOn::Client => Some(call.caller.key),
+        HashOn::Argument(name) => {
+            let arguments = call.shape.arguments?.of(call.body);
+            member(arguments, name).map(hash::stable)
+        }
+        HashOn::Header(name) => call.headers?.get(name).map(|value| hash::stable(value.as_bytes())),
     }
 }
 

@@ -228,6 +228,11 @@ impl PoolMeters {
         self.by(names::EJECTIONS, "reason", why).increment(1);
     }
 
+    /// A call was asked a second time.
+    pub fn hedged(&self, result: &'static str) {
+        self.by(names::HEDGES, "result", result).increment(1);
+    }
+
     /// Failures are rare enough to look their counter up.
     fn by(&self, name: &'static str, label: &'static str, value: &'static str) -> Counter {
         let upstream = Label::new("upstream", self.upstream.to_string());

@@ -74,6 +74,8 @@ pub const EJECTIONS: &str = "mcp_ejections_total";
 pub const RETRIES: &str = "mcp_retries_total";
 /// Calls that failed and were not sent again.
 pub const RETRIES_DENIED: &str = "mcp_retries_denied_total";
+/// Calls that were asked a second time.
+pub const HEDGES: &str = "mcp_hedges_total";
 /// Calls refused at a bound.
 pub const SHED: &str = "mcp_shed_total";
 /// Requests that showed no key of ours.
@@ -121,6 +123,7 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
     (RETRIES, MetricKind::Counter, "Calls sent again, by what the attempt before failed at"),
     (RETRIES_DENIED, MetricKind::Counter, "Calls that failed and were not sent again, by reason"),
     (FAILOVERS, MetricKind::Counter, "Calls that were sent again to another replica"),
+    (HEDGES, MetricKind::Counter, "Slow calls that were asked a second time, by which answer won"),
     (SHED, MetricKind::Counter, "Calls refused at a bound, by stage"),
     (AUTH_FAIL, MetricKind::Counter, "Requests refused because they showed no valid key, by why"),
     (SESSIONS, MetricKind::Gauge, "Client sessions by era"),

@@ -44,6 +44,9 @@ pub struct Caller {
     /// What it can be asked for while a call of it runs. Nothing for modern clients: they are asked
     /// by results.
     pub abilities: Abilities,
+    /// What tells it from other clients: the same for a principal, else for a session or a
+    /// connection.
+    pub key: u64,
     /// Where it gets what belongs to it outside of its calls.
     pub mail: Option<Arc<Mailbox>>,
 }
@@ -300,6 +303,7 @@ mod tests {
             info: Some(Bytes::from_static(br#"{"name":"c"}"#)),
             log_level: None,
             abilities: Abilities::NONE,
+            key: 0,
             mail: None,
         };
         let request = Request {

@@ -146,6 +146,7 @@ mod tests {
             info: None,
             log_level,
             abilities: Abilities::NONE,
+            key: 0,
             mail: mail.cloned(),
         }
     }

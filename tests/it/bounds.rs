@@ -23,6 +23,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_ejections_total", "counter", &["upstream", "reason"]),
     ("mcp_retries_total", "counter", &["upstream", "reason"]),
     ("mcp_retries_denied_total", "counter", &["upstream", "why"]),
+    ("mcp_hedges_total", "counter", &["upstream", "result"]),
     ("mcp_failovers_total", "counter", &["upstream"]),
     ("mcp_shed_total", "counter", &["stage"]),
     ("mcp_auth_fail_total", "counter", &["why"]),
@@ -218,6 +219,7 @@ fn names_kinds_and_labels_of_the_metrics_are_the_contract() {
     let never = [
         "mcp_child_restarts_total",
         "mcp_ejections_total",
+        "mcp_hedges_total",
         "mcp_retries_total",
         "mcp_retries_denied_total",
     ];

@@ -6,26 +6,20 @@ use super::*;
 fn each_key_without_effect_is_told() {
     let text = r#"
 [defaults]
-hedge.enabled = "auto"
-limits = { queue = 5, sessions_replica = 5, inflight = 9 }
+limits = { sessions_replica = 5, inflight = 9 }
 [upstreams.a]
 isolation = "session"
-hedge = {}
-limits = { queue = 5, sessions_replica = 5 }
+limits = { sessions_replica = 5 }
 [[upstreams.a.replicas]]
 url = "http://h/"
 transport = "sse"
 "#;
     let what = "has no effect yet in this version";
     let expected = [
-        "3:1: defaults.hedge",
-        "4:12: defaults.limits.queue",
-        "4:23: defaults.limits.sessions_replica",
-        "6:1: upstreams.a.isolation",
-        "7:1: upstreams.a.hedge",
-        "8:12: upstreams.a.limits.queue",
-        "8:23: upstreams.a.limits.sessions_replica",
-        "11:1: upstreams.a.replicas[0].transport",
+        "3:12: defaults.limits.sessions_replica",
+        "5:1: upstreams.a.isolation",
+        "6:12: upstreams.a.limits.sessions_replica",
+        "9:1: upstreams.a.replicas[0].transport",
     ];
     assert_eq!(warnings_with(text, &[]), expected.map(|line| format!("{line}: {what}")));
     assert_eq!(expected.len(), crate::config::no_effect::NO_EFFECT.len(), "the list is all here");

@@ -244,6 +244,7 @@ fn the_defaults_of_the_schema_are_those_of_the_code() {
         ("[defaults.retry]", "/properties/defaults/properties/retry"),
         ("[defaults.breaker]", "/properties/defaults/properties/breaker"),
         ("[defaults.health]", "/properties/defaults/properties/health"),
+        ("[defaults.hedge]", "/properties/defaults/properties/hedge"),
         ("[defaults.limits]", "/properties/defaults/properties/limits"),
         ("[tools.echo]", "/properties/tools/properties/echo"),
         ("[tools.weather]", "/properties/tools/properties/weather"),

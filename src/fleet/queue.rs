@@ -1,0 +1,213 @@
+//! Pure: calls that wait for a place at an upstream, each client in turn (deficit round robin), so
+//! that one that asks for much makes the others wait for its calls no longer than for their own.
+//!
+//! While all is well the oldest call of a client goes first. When calls have had to wait for a
+//! while the newest does: the oldest will be given up soon, and serving it first would make every
+//! call late.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// What a client's turn is worth; a call costs 1 and up to [`COST_MAX`].
+const QUANTUM: u32 = 1;
+/// The most a call costs: one that usually takes ten seconds or more.
+pub const COST_MAX: u32 = 10;
+/// A call that waits longer than this makes the queue a standing one…
+pub const STANDING_WAIT: Duration = Duration::from_millis(100);
+/// …if that stays so for this time.
+pub const STANDING_FOR: Duration = Duration::from_secs(1);
+
+/// Calls that wait.
+#[derive(Debug, Default)]
+pub struct Queue {
+    lanes: HashMap<u64, Lane>,
+    /// Clients with calls that wait, in the order of their turns.
+    turns: VecDeque<u64>,
+    len: usize,
+    standing_since: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    waiting: VecDeque<Waiter>,
+    deficit: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    ticket: u64,
+    since: Instant,
+    cost: u32,
+}
+
+impl Queue {
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// A call of a client waits from now on. `ticket` names it.
+    pub fn push(&mut self, client: u64, ticket: u64, cost: u32, now: Instant) {
+        let lane = self.lanes.entry(client).or_default();
+        if lane.waiting.is_empty() {
+            self.turns.push_back(client);
+        }
+        let cost = cost.clamp(1, COST_MAX);
+        lane.waiting.push_back(Waiter { ticket, since: now, cost });
+        self.len += 1;
+    }
+
+    /// The call whose turn it is.
+    pub fn pop(&mut self, now: Instant) -> Option<u64> {
+        let newest = self.is_standing(now);
+        loop {
+            let client = *self.turns.front()?;
+            let Some(lane) = self.lanes.get_mut(&client) else {
+                self.turns.pop_front();
+                continue;
+            };
+            let next = if newest { lane.waiting.back() } else { lane.waiting.front() };
+            let Some(next) = next.copied() else {
+                self.lanes.remove(&client);
+                self.turns.pop_front();
+                continue;
+            };
+            if lane.deficit < next.cost {
+                // Not yet: it saves up, and the others go first.
+                lane.deficit += QUANTUM;
+                if lane.deficit < next.cost || self.turns.len() > 1 {
+                    self.turns.rotate_left(1);
+                }
+                continue;
+            }
+            lane.deficit -= next.cost;
+            if newest {
+                lane.waiting.pop_back()
+            } else {
+                lane.waiting.pop_front()
+            };
+            self.len -= 1;
+            if lane.waiting.is_empty() {
+                // Who has nothing to ask saves nothing up.
+                self.lanes.remove(&client);
+                self.turns.pop_front();
+            }
+            return Some(next.ticket);
+        }
+    }
+
+    /// A call waits no longer. Answers whether it did.
+    pub fn remove(&mut self, client: u64, ticket: u64) -> bool {
+        let Some(lane) = self.lanes.get_mut(&client) else { return false };
+        let Some(place) = lane.waiting.iter().position(|w| w.ticket == ticket) else {
+            return false;
+        };
+        lane.waiting.remove(place);
+        self.len -= 1;
+        if lane.waiting.is_empty() {
+            self.lanes.remove(&client);
+            self.turns.retain(|waiting| *waiting != client);
+        }
+        true
+    }
+
+    /// Whether calls have had to wait for a while.
+    fn is_standing(&mut self, now: Instant) -> bool {
+        let oldest = self.lanes.values().filter_map(|lane| lane.waiting.front()).map(|w| w.since);
+        let waits = oldest.min().map_or(Duration::ZERO, |o| now.saturating_duration_since(o));
+        if waits <= STANDING_WAIT {
+            self.standing_since = None;
+            return false;
+        }
+        let since = *self.standing_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= STANDING_FOR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock;
+    use crate::base::rng::Draws;
+
+    #[test]
+    fn clients_take_turns_however_many_calls_one_of_them_has() {
+        let (mut queue, now) = (Queue::default(), clock::now());
+        (0..100).for_each(|n| queue.push(1, n, 1, now));
+        (100..103).for_each(|n| queue.push(2, n, 1, now));
+        queue.push(3, 200, 1, now);
+        let order: Vec<_> = (0..8).filter_map(|_| queue.pop(now)).collect();
+        assert_eq!(order, [0, 100, 200, 1, 101, 2, 102, 3]);
+        assert_eq!(queue.len(), 96);
+    }
+
+    #[test]
+    fn a_dear_call_makes_its_client_wait_and_nobody_else() {
+        let (mut queue, now) = (Queue::default(), clock::now());
+        (0..10).for_each(|n| queue.push(1, n, 5, now));
+        (100..150).for_each(|n| queue.push(2, n, 1, now));
+        let first: Vec<_> = (0..30).filter_map(|_| queue.pop(now)).collect();
+        let dear = first.iter().filter(|ticket| **ticket < 10).count();
+        assert!((4..=6).contains(&dear), "{dear} of 30: {first:?}");
+    }
+
+    #[test]
+    fn alone_a_dear_call_goes_at_once() {
+        let (mut queue, now) = (Queue::default(), clock::now());
+        queue.push(1, 7, COST_MAX, now);
+        assert_eq!(queue.pop(now), Some(7));
+        assert_eq!(queue.pop(now), None);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn in_a_standing_queue_the_newest_goes_first() {
+        let (mut queue, start) = (Queue::default(), clock::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        (0..20).for_each(|n| queue.push(1, n, 1, at(n)));
+        assert_eq!(queue.pop(at(50)), Some(0));
+        assert_eq!(queue.pop(at(200)), Some(1), "it stands since now");
+        queue.push(1, 99, 1, at(1_150));
+        assert_eq!(queue.pop(at(1_201)), Some(99));
+    }
+
+    #[test]
+    fn who_gives_up_is_gone() {
+        let (mut queue, now) = (Queue::default(), clock::now());
+        (0..3).for_each(|n| queue.push(1, n, 1, now));
+        assert!(queue.remove(1, 1));
+        assert!(!queue.remove(1, 1) && !queue.remove(2, 0));
+        assert_eq!((queue.pop(now), queue.pop(now), queue.pop(now)), (Some(0), Some(2), None));
+    }
+
+    #[test]
+    fn every_call_comes_out_once_and_shares_are_fair() {
+        for seed in 0..200 {
+            let mut draws = Draws::new(seed);
+            let (mut queue, now) = (Queue::default(), clock::now());
+            let mut waiting = std::collections::BTreeMap::new();
+            let mut served = [0_u32; 4];
+            for ticket in 0..400 {
+                let client = draws.below(4);
+                queue.push(u64::try_from(client).unwrap(), ticket, 1, now);
+                waiting.insert(ticket, client);
+            }
+            // As long as all have calls that wait, no two are further apart than one turn.
+            while let Some(ticket) = queue.pop(now) {
+                let client = waiting.remove(&ticket).expect("it came out twice");
+                served[client] += 1;
+                let all_wait = (0..4).all(|c| waiting.values().any(|w| *w == c));
+                if all_wait {
+                    let (least, most) = (served.iter().min(), served.iter().max());
+                    assert!(most.unwrap() - least.unwrap() <= 1, "seed {seed}: {served:?}");
+                }
+            }
+            assert!(waiting.is_empty() && queue.is_empty());
+        }
+    }
+}
