@@ -1,6 +1,7 @@
 //! Pure: how long to wait before a replica is started or dialled again.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::base::rng::jitter;
 
@@ -28,6 +29,31 @@ pub enum What {
 /// A replica that is there but wants a new greeting gets so many of them at once.
 pub const GREET_AT_ONCE_MAX: u32 = 3;
 
+/// So many ends of a child…
+pub const LOOP_ENDS: usize = 5;
+/// …within this time are a crash loop…
+pub const LOOP_WITHIN: Duration = Duration::from_mins(2);
+/// …and it rests so long before it is tried once more.
+pub const LOOP_REST: Duration = Duration::from_mins(5);
+
+/// The last ends of a child.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    recent: VecDeque<Instant>,
+}
+
+impl Ends {
+    /// It ended. Answers whether it does nothing but end.
+    pub fn note(&mut self, now: Instant) -> bool {
+        self.recent.push_back(now);
+        while self.recent.len() > LOOP_ENDS {
+            self.recent.pop_front();
+        }
+        let first = self.recent.front().filter(|_| self.recent.len() == LOOP_ENDS);
+        first.is_some_and(|first| now.saturating_duration_since(*first) <= LOOP_WITHIN)
+    }
+}
+
 /// How many lives in a row have failed, after one that was up for so long.
 pub fn failures_after(failures: u32, uptime: Duration) -> u32 {
     if uptime >= UPTIME_HEALTHY { 0 } else { failures.saturating_add(1) }
@@ -49,6 +75,18 @@ pub fn delay(what: What, failures: u32, uptime: Duration, draw: u64) -> Duration
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn five_ends_in_two_minutes_are_a_loop() {
+        let start = crate::base::clock::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut ends = Ends::default();
+        assert!(!(0..4).any(|n| ends.note(at(n * 10))));
+        assert!(ends.note(at(100)));
+        assert!(!ends.note(at(400)), "after its rest it gets a chance");
+        let mut rare = Ends::default();
+        assert!(!(0..50).any(|n| rare.note(at(n * 31))));
+    }
 
     #[test]
     fn waits_double_up_to_a_bound_and_a_long_life_forgives() {

@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{Fault, Kind, clock, rng};
 use crate::egress::{ClientSpec, HttpClient};
 
-use super::backoff::{GREET_AT_ONCE_MAX, What, delay, failures_after};
+use super::backoff::{
+    Ends, GREET_AT_ONCE_MAX, LOOP_ENDS, LOOP_REST, What, delay, failures_after,
+};
 use super::connect::{Means, Session, connect};
 use super::listing::Listing;
 use super::replica::{Link, Replica, State};
@@ -39,6 +41,7 @@ impl Keeper {
             ReplicaKind::Child(_) => None,
         };
         let mut failures = 0_u32;
+        let mut ends = Ends::default();
         let mut told = String::new();
         loop {
             let life = self.life(client.as_ref()).await;
@@ -60,7 +63,11 @@ impl Keeper {
             }
             let longest = self.replica.health().down_interval;
             let what = if client.is_some() { What::Url { longest } } else { What::Child };
-            let wait = if again && failures < GREET_AT_ONCE_MAX {
+            let loops = client.is_none() && !again && ends.note(clock::now());
+            let wait = if loops {
+                self.rests();
+                LOOP_REST
+            } else if again && failures < GREET_AT_ONCE_MAX {
                 Duration::ZERO
             } else {
                 delay(what, failures, uptime, rng::draw())
@@ -120,6 +127,17 @@ impl Keeper {
         }
         self.replica.set_down(State::Down(fault.message.clone().into_owned()));
         self.report.down(fault).await;
+    }
+
+    /// The child does nothing but end.
+    fn rests(&self) {
+        let (upstream, replica) = (&self.replica.upstream, &self.replica.spec.name);
+        let (ends, minutes) = (LOOP_ENDS, LOOP_REST.as_secs() / 60);
+        tracing::warn!(%upstream, %replica, ends, minutes, "a crash loop; it rests");
+        if let State::Down(why) = self.replica.state() {
+            let why = format!("{why}; it ended {ends} times in a row and rests for {minutes} min");
+            self.replica.set_down(State::Down(why));
+        }
     }
 
     /// Leaves a replica in order: nothing of it stays behind.
