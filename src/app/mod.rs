@@ -2,6 +2,9 @@
 //! that knows every floor.
 
 pub mod cli;
+mod live;
+mod nursery;
+pub mod reload;
 pub mod signals;
 
 use std::ffi::OsString;
@@ -10,29 +13,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::{Notify, broadcast, mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::base::Tasks;
-use crate::builtin::Builtins;
 use crate::config::Environment;
-use crate::fleet::Pool;
 use crate::gateway::demand::DEMANDS_MAX;
-use crate::gateway::director::{Director, EVENTS_MAX, Parts, Spawn};
+use crate::gateway::diff::diff;
+use crate::gateway::director::{Director, EVENTS_MAX, Inbox, ORDERS_MAX, Order, Parts};
 use crate::gateway::hub::UPDATES_MAX;
 use crate::gateway::memory::Memory;
-use crate::gateway::spec::{CacheSpec, GatewaySpec, UpstreamSpec};
+use crate::gateway::spec::{CacheSpec, GatewaySpec};
 use crate::gateway::{Gateway, status};
-use crate::proto::Abilities;
 use crate::store::Files;
 use crate::telemetry::Meters;
-use crate::upstream::Replica;
 use crate::upstream::connect::Means;
-use crate::upstream::keeper::Keeper;
-use crate::upstream::replica::Bonds;
-use crate::upstream::report::{Event, Place, Report, Updated};
-use crate::upstream::spec::ReplicaKind;
 use crate::upstream::supervisor::Supervisor;
+
+use self::live::Live;
+use self::nursery::Nursery;
 
 /// How long children may take to end when we stop.
 const CHILDREN_STOP: Duration = Duration::from_secs(15);
@@ -76,44 +74,45 @@ pub struct App {
     pub meters: Meters,
     keepers: Tasks,
     director: Tasks,
+    orders: mpsc::Sender<Order>,
+    live: Live,
+    /// Where caches belong that the configuration puts nowhere else.
+    cache_dir: Option<PathBuf>,
 }
 
 impl App {
     /// Starts everything behind the fronts and returns at once: nothing is waited for.
     pub fn start(spec: &GatewaySpec, process: Process, meters: Meters) -> Self {
         let (keepers, director) = (Tasks::new(), Tasks::new());
-        let files = cache_folder(&spec.cache, process.cache_dir).map(Files::new);
+        let Process { binary, variables, cache_dir } = process;
         let means = Means {
-            supervisor: Arc::new(Supervisor::new(process.binary, process.variables)),
+            supervisor: Arc::new(Supervisor::new(binary, variables)),
             tasks: keepers.clone(),
             us: Arc::new(json!({ "name": "waypost", "version": env!("CARGO_PKG_VERSION") })),
         };
         let (events, happened) = mpsc::channel(EVENTS_MAX);
         let (updates, _) = broadcast::channel(UPDATES_MAX);
         let (demands, demanded) = mpsc::channel(DEMANDS_MAX);
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         let nursery = Nursery { means, events, updates: updates.clone(), meters: meters.clone() };
-        let pools: Vec<_> =
-            spec.upstreams.iter().map(|u| (Arc::new(u.clone()), pool(u, &meters))).collect();
+        let mut live = Live::new(nursery.clone(), keepers.stop_token().clone());
+        let built = live.build(spec, &diff(&GatewaySpec::default(), spec));
+        live.adopt(spec, &built);
         let parts = Parts {
             naming: spec.naming.clone(),
-            pools: pools.clone(),
-            builtins: Builtins::new(&spec.builtins),
-            memory: Memory::new(files),
-            spawn: nursery.clone().beside(),
+            members: built.members,
+            builtins: built.builtins,
+            memory: Memory::new(cache_folder(&spec.cache, cache_dir.clone()).map(Files::new)),
+            spawn: nursery.beside(),
             keepers: keepers.stop_token().clone(),
             tasks: director.clone(),
         };
         let mut writer = Director::new(parts, &meters);
         let gateway = Gateway::new(writer.build(None), demands, updates, &meters);
-        let stop = director.stop_token().clone();
-        director.spawn(writer.run(gateway.clone(), happened, demanded, stop));
-        for (upstream, (_, pool)) in pools.iter().enumerate() {
-            for (replica, kept) in pool.replicas.iter().enumerate() {
-                let place = Place { upstream, replica, abilities: Abilities::NONE };
-                nursery.keep(Arc::clone(kept), place, keepers.stop_token().clone());
-            }
-        }
-        Self { gateway, meters, keepers, director }
+        let inbox = Inbox { events: happened, demands: demanded, orders: ordered };
+        director.spawn(writer.run(gateway.clone(), inbox, director.stop_token().clone()));
+        live.raise(&built.fresh);
+        Self { gateway, meters, keepers, director, orders, live, cache_dir }
     }
 
     /// Resolves when every upstream has come up or failed to, or after `limit`.
@@ -144,73 +143,7 @@ impl App {
     }
 }
 
-/// Starts the keepers of replicas.
-#[derive(Clone)]
-struct Nursery {
-    means: Means,
-    events: mpsc::Sender<Event>,
-    updates: broadcast::Sender<Updated>,
-    meters: Meters,
-}
-
-impl Nursery {
-    fn keep(&self, replica: Arc<Replica>, place: Place, stop: CancellationToken) {
-        let (events, updates) = (self.events.clone(), self.updates.clone());
-        let report = Report { place, events, updates };
-        let keeper = Keeper { replica, means: self.means.clone(), report, stop };
-        self.means.tasks.spawn(keeper.run());
-    }
-
-    /// Starts a replica for clients of some abilities beside the one for everybody. Both count as
-    /// one in the metrics, and share the bound of calls in flight.
-    fn beside(self) -> Spawn {
-        Box::new(move |place, base, stop| {
-            let handles =
-                self.meters.replica_beside(base.upstream.as_str(), base.spec.name.as_str());
-            let beside = Arc::new(Replica::new(
-                base.upstream.clone(),
-                base.spec.clone(),
-                handles,
-                place.abilities,
-                base.bonds(),
-            ));
-            self.keep(Arc::clone(&beside), place, stop);
-            beside
-        })
-    }
-}
-
 fn cache_folder(spec: &CacheSpec, default: Option<PathBuf>) -> Option<PathBuf> {
     let folder = spec.dir.clone().or(default).filter(|_| spec.enabled)?;
     Some(folder.join("catalog"))
-}
-
-/// The pool of an upstream. One that is switched off has no replicas.
-fn pool(spec: &UpstreamSpec, meters: &Meters) -> Arc<Pool> {
-    let stir = Arc::new(Notify::new());
-    let (watched, watching) = watch::channel(Arc::default());
-    let wanted = if spec.off.is_some() { &[][..] } else { &spec.pool.replicas };
-    let replicas = wanted.iter().map(|replica| {
-        let handles = meters.replica(spec.name.as_str(), replica.name.as_str());
-        let inflight_max = match replica.kind {
-            ReplicaKind::Child(_) => spec.pool.limits.inflight_child,
-            ReplicaKind::Http(_) => spec.pool.limits.inflight_http,
-        };
-        Arc::new(Replica::new(
-            spec.name.clone(),
-            replica.clone(),
-            handles,
-            Abilities::NONE,
-            Bonds::new(inflight_max, watching.clone(), Arc::clone(&stir)),
-        ))
-    });
-    let replicas = replicas.collect();
-    Arc::new(Pool::new(
-        spec.name.clone(),
-        spec.pool.clone(),
-        replicas,
-        watched,
-        stir,
-        meters.pool(spec.name.as_str()),
-    ))
 }

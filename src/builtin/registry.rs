@@ -37,7 +37,7 @@ pub struct Service {
 
 /// The built-in tools.
 pub struct Builtins {
-    tools: Vec<Guarded>,
+    tools: Vec<Arc<Guarded>>,
     off: Vec<Off>,
     weather: Option<Arc<Weather>>,
     context7: Option<Arc<Context7>>,
@@ -68,9 +68,37 @@ impl Builtins {
         all
     }
 
+    /// The tools of a configuration that follows another one: those whose tables are the same stay
+    /// as they are, with caches and rate limits.
+    #[must_use]
+    pub fn renewed(&self, before: &BuiltinSpec, now: &BuiltinSpec) -> Self {
+        let mut all = Self::new(now);
+        if before.echo == now.echo {
+            all.keep(self, &[echo::NAME]);
+        }
+        if before.weather == now.weather {
+            all.keep(self, &[weather::NAME]);
+            all.weather.clone_from(&self.weather);
+        }
+        if before.context7 == now.context7 {
+            all.keep(self, &context7::NAMES);
+            all.context7.clone_from(&self.context7);
+        }
+        all
+    }
+
+    fn keep(&mut self, old: &Self, names: &[&str]) {
+        let same = |tool: &Guarded| old.tools.iter().find(|kept| kept.name() == tool.name());
+        for tool in self.tools.iter_mut().filter(|tool| names.contains(&tool.name())) {
+            if let Some(kept) = same(tool) {
+                *tool = Arc::clone(kept);
+            }
+        }
+    }
+
     /// The tools in their fixed order: echo, weather, Context7.
     pub fn iter(&self) -> impl Iterator<Item = &dyn Builtin> {
-        self.tools.iter().map(|tool| -> &dyn Builtin { tool })
+        self.tools.iter().map(|tool| -> &dyn Builtin { &**tool })
     }
 
     /// The tool of this name.
@@ -98,7 +126,7 @@ impl Builtins {
     }
 
     fn add(&mut self, guard: &Guard, tool: impl Builtin + 'static) {
-        self.tools.push(Guarded { tool: Box::new(tool), guard: guard.clone() });
+        self.tools.push(Arc::new(Guarded { tool: Box::new(tool), guard: guard.clone() }));
     }
 }
 
@@ -327,6 +355,30 @@ mod tests {
         tokio::time::advance(Duration::from_millis(600)).await;
         assert!(echo.call(br#"{"message":"x"}"#).await.is_ok());
         assert!(echo.call(br#"{"message":"x"}"#).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_table_that_stays_the_same_keeps_its_state_in_a_new_configuration() {
+        let mut spec = BuiltinSpec::default();
+        spec.echo.tool.rate_limit = Some(1);
+        spec.weather.tool.rate_limit = Some(1);
+        let tools = Builtins::new(&spec);
+        let mut next = spec.clone();
+        next.weather.default_units = crate::builtin::spec::Units::Imperial;
+        for name in ["echo", "get_weather"] {
+            assert!(tools.get(name).unwrap().call(b"{}").await.is_ok());
+        }
+        let renewed = tools.renewed(&spec, &next);
+        assert_eq!(names(&renewed), names(&tools));
+        assert!(renewed.get("echo").unwrap().call(b"{}").await.is_err(), "its allowance is used");
+        assert!(renewed.get("get_weather").unwrap().call(b"{}").await.is_ok(), "a new one");
+        let kept = |old: &Builtins, new: &Builtins| {
+            let same = |(a, b): (&Option<Arc<Context7>>, &Option<Arc<Context7>>)| {
+                Arc::ptr_eq(a.as_ref().unwrap(), b.as_ref().unwrap())
+            };
+            same((&old.context7, &new.context7))
+        };
+        assert!(kept(&tools, &renewed), "with its cache");
     }
 
     #[tokio::test(start_paused = true)]

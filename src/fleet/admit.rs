@@ -22,12 +22,12 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Places at an upstream.
 #[derive(Debug)]
 pub(super) struct Admission {
-    most: usize,
+    most: AtomicUsize,
     running: AtomicUsize,
     /// How many wait: looked at without the lock.
     waiting: AtomicUsize,
     tickets: AtomicU64,
-    queue_max: usize,
+    queue_max: AtomicUsize,
     line: Mutex<Line>,
 }
 
@@ -99,13 +99,20 @@ impl Drop for Turn {
 impl Admission {
     pub(super) fn new(most: usize, queue_max: usize) -> Self {
         Self {
-            most,
+            most: AtomicUsize::new(most),
             running: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             tickets: AtomicU64::new(0),
-            queue_max,
+            queue_max: AtomicUsize::new(queue_max),
             line: Mutex::default(),
         }
+    }
+
+    /// Other bounds from now on. Calls that run or wait go on, also where they are too many now.
+    pub(super) fn set_bounds(self: &Arc<Self>, most: usize, queue_max: usize) {
+        self.most.store(most, Ordering::Relaxed);
+        self.queue_max.store(queue_max, Ordering::Relaxed);
+        self.wake();
     }
 
     /// Calls that run.
@@ -121,7 +128,7 @@ impl Admission {
     /// A place among the calls of the upstream, if there is one now.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Seat> {
         let mut running = self.running.load(Ordering::Relaxed);
-        while running < self.most {
+        while running < self.most.load(Ordering::Relaxed) {
             let next = running + 1;
             let swapped = self.running.compare_exchange_weak(
                 running,
@@ -148,7 +155,7 @@ impl Admission {
         let (bell, mut rung) = oneshot::channel();
         {
             let mut line = self.line.lock();
-            if line.queue.len() >= self.queue_max {
+            if line.queue.len() >= self.queue_max.load(Ordering::Relaxed) {
                 return Err(Refused::Full);
             }
             line.queue.push(client, ticket, cost, clock::now());
@@ -215,6 +222,26 @@ mod tests {
 
     fn admission(most: usize, queue: usize) -> Arc<Admission> {
         Arc::new(Admission::new(most, queue))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bound_that_grows_lets_the_next_one_look_and_one_that_shrinks_ends_nothing() {
+        let all = admission(1, 8);
+        let seat = all.enter().unwrap();
+        let grows = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            all.set_bounds(2, 8);
+        };
+        let (turn, ()) = tokio::join!(all.turn(1, 1, LONG), grows);
+        turn.unwrap().done();
+        let other = all.enter().unwrap();
+        all.set_bounds(1, 0);
+        assert_eq!((all.running(), all.enter().is_none()), (2, true));
+        assert_eq!(all.turn(1, 1, LONG).await.unwrap_err(), Refused::Full);
+        drop(seat);
+        assert!(all.enter().is_none(), "still one too many");
+        drop(other);
+        assert!(all.enter().is_some());
     }
 
     #[tokio::test(start_paused = true)]

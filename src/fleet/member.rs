@@ -2,6 +2,7 @@
 //! open. What calls read while they choose is read without a lock.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use super::pick::Candidate;
 use super::spec::BreakerSpec;
 use crate::base::{hash, rng};
 use crate::upstream::Replica;
+use crate::upstream::spec::ReplicaSpec;
 
 /// A replica that comes back gets its full share after this time.
 pub const WARM_UP: Duration = Duration::from_secs(30);
@@ -36,11 +38,23 @@ pub enum Level {
     AnyUp,
 }
 
-/// A replica with what the fleet knows of it.
+/// A replica with what the fleet knows of it, and the operator's rules over it.
 #[derive(Debug)]
 pub struct Member {
     /// The replica.
     pub replica: Arc<Replica>,
+    vitals: Arc<Vitals>,
+    /// Its share by the operator's word; 0 takes no new calls.
+    weight: u16,
+    tier: u32,
+    labels: BTreeMap<String, String>,
+    /// The hash of its name, for consistent hashing.
+    pub name_hash: u64,
+}
+
+/// What is known of a replica. It stays when the rules over the replica change.
+#[derive(Debug)]
+pub struct Vitals {
     /// What it carries and how it does.
     pub load: Load,
     /// How long its answers take, all tools together.
@@ -56,12 +70,14 @@ pub struct Member {
     /// It rests until then, in milliseconds of `epoch`.
     rests_until: AtomicU64,
     spared: AtomicU8,
-    /// Its share by the operator's word; 0 takes no new calls.
-    weight: u16,
-    tier: u32,
-    labels: BTreeMap<String, String>,
-    /// The hash of its name, for consistent hashing.
-    pub name_hash: u64,
+}
+
+impl Deref for Member {
+    type Target = Vitals;
+
+    fn deref(&self) -> &Vitals {
+        &self.vitals
+    }
 }
 
 /// What changed at a member, for the log and the metrics.
@@ -71,8 +87,7 @@ impl Member {
     /// A replica of which nothing is known: it is taken to be as fast as `slowness`, the middle of
     /// its group.
     pub fn new(replica: Arc<Replica>, slowness: f32, now: Instant) -> Self {
-        let name_hash = hash::stable(replica.spec.name.as_str().as_bytes());
-        Self {
+        let vitals = Arc::new(Vitals {
             load: Load::new(now, slowness),
             pace: Pace::default(),
             breaker: Mutex::new(Breaker::new(now)),
@@ -82,10 +97,27 @@ impl Member {
             warms_since: AtomicU64::new(0),
             rests_until: AtomicU64::new(0),
             spared: AtomicU8::new(0),
-            weight: u16::try_from(replica.spec.weight).unwrap_or(u16::MAX),
-            tier: replica.spec.tier,
-            labels: replica.spec.labels.clone(),
-            name_hash,
+        });
+        let spec = replica.spec.clone();
+        Self::ruled(replica, vitals, &spec)
+    }
+
+    /// The same replica with all that is known of it, under these rules.
+    pub fn under(self: &Arc<Self>, spec: &ReplicaSpec) -> Arc<Self> {
+        let same = self.weight == weight(spec) && self.tier == spec.tier;
+        if same && self.labels == spec.labels {
+            return Arc::clone(self);
+        }
+        Arc::new(Self::ruled(Arc::clone(&self.replica), Arc::clone(&self.vitals), spec))
+    }
+
+    fn ruled(replica: Arc<Replica>, vitals: Arc<Vitals>, spec: &ReplicaSpec) -> Self {
+        Self {
+            vitals,
+            weight: weight(spec),
+            tier: spec.tier,
+            labels: spec.labels.clone(),
+            name_hash: hash::stable(replica.spec.name.as_str().as_bytes()),
             replica,
         }
     }
@@ -286,4 +318,8 @@ impl Member {
         let age = now.saturating_duration_since(self.epoch);
         u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+fn weight(spec: &ReplicaSpec) -> u16 {
+    u16::try_from(spec.weight).unwrap_or(u16::MAX)
 }

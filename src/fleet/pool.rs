@@ -25,6 +25,7 @@ use crate::proto::Abilities;
 use crate::telemetry::PoolMeters;
 use crate::upstream::Replica;
 use crate::upstream::replica::State;
+use crate::upstream::spec::ReplicaSpec;
 
 pub use super::attempt::{Answered, Held, INPUT_WAIT};
 
@@ -61,11 +62,11 @@ pub struct Pool {
     stir: Arc<Notify>,
     relisted: Mutex<Option<Instant>>,
     /// What may be sent again.
-    pub(super) budget: Mutex<Budget>,
+    pub(super) budget: Arc<Mutex<Budget>>,
     /// What may be asked a second time while it runs.
-    pub(super) hedges: Mutex<Budget>,
+    pub(super) hedges: Arc<Mutex<Budget>>,
     /// What it takes.
-    pub(super) throttle: Mutex<Throttle>,
+    pub(super) throttle: Arc<Mutex<Throttle>>,
     /// How long requests take that are no calls of tools.
     pub(super) pace: Arc<Pace>,
     /// Its handles on the metrics.
@@ -88,12 +89,10 @@ impl Pool {
             replica.set_health(spec.health.clone());
             Arc::new(Member::new(Arc::clone(replica), 1.0, now))
         };
-        let weights = spec.replicas.iter().map(|replica| replica.weight);
-        let heaviest = u16::try_from(weights.max().unwrap_or(1)).unwrap_or(u16::MAX);
         let admission = Arc::new(Admission::new(spec.limits.inflight, spec.limits.queue));
         Self {
             upstream,
-            heaviest: f32::from(heaviest),
+            heaviest: heaviest(&spec),
             members: replicas.iter().map(member).collect(),
             replicas,
             able: ArcSwap::default(),
@@ -101,12 +100,12 @@ impl Pool {
             balancer: balancer(&spec.balance),
             spec,
             admission,
-            throttle: Mutex::default(),
-            hedges: Mutex::new(Budget::earned_only(now, HEDGE_BURST)),
+            throttle: Arc::default(),
+            hedges: Arc::new(Mutex::new(Budget::earned_only(now, HEDGE_BURST))),
             not_open: AtomicUsize::new(0),
             stir,
             relisted: Mutex::default(),
-            budget: Mutex::new(Budget::new(now)),
+            budget: Arc::new(Mutex::new(Budget::new(now))),
             pace: Arc::default(),
             meters,
         }
@@ -115,6 +114,49 @@ impl Pool {
     /// What it is made from.
     pub fn spec(&self) -> &PoolSpec {
         &self.spec
+    }
+
+    /// The same upstream by new rules, or with other replicas. What is counted, known or watched
+    /// goes on: calls that are in flight at this one count at the new one too, and a gate that is
+    /// shut stays shut.
+    #[must_use]
+    pub fn retuned(&self, spec: PoolSpec, replicas: Vec<Arc<Replica>>) -> Self {
+        self.admission.set_bounds(spec.limits.inflight, spec.limits.queue);
+        let able = self.able.load_full();
+        let beside = able.values().flatten().flatten().map(|member| &member.replica);
+        replicas.iter().chain(beside).for_each(|replica| replica.set_health(spec.health.clone()));
+        let (now, middle) = (clock::now(), self.middle());
+        let member = |(replica, spec): (&Arc<Replica>, &ReplicaSpec)| {
+            let known = self.members.iter().find(|known| Arc::ptr_eq(&known.replica, replica));
+            let fresh = || Arc::new(Member::new(Arc::clone(replica), middle, now));
+            known.map_or_else(fresh, |known| known.under(spec))
+        };
+        let members: Vec<_> = replicas.iter().zip(&spec.replicas).map(member).collect();
+        let same = self.spec.balance == spec.balance;
+        Self {
+            upstream: self.upstream.clone(),
+            heaviest: heaviest(&spec),
+            not_open: AtomicUsize::new(members.iter().filter(|member| !member.is_open()).count()),
+            members,
+            replicas,
+            able: ArcSwap::new(able),
+            watched: self.watched.clone(),
+            balancer: if same { Arc::clone(&self.balancer) } else { balancer(&spec.balance) },
+            spec,
+            admission: Arc::clone(&self.admission),
+            throttle: Arc::clone(&self.throttle),
+            hedges: Arc::clone(&self.hedges),
+            stir: Arc::clone(&self.stir),
+            relisted: Mutex::new(*self.relisted.lock()),
+            budget: Arc::clone(&self.budget),
+            pace: Arc::clone(&self.pace),
+            meters: self.meters.clone(),
+        }
+    }
+
+    /// What its replicas tell their changes to.
+    pub fn stir(&self) -> &Arc<Notify> {
+        &self.stir
     }
 
     /// Resolves when a server watches this resource for us, or after [`TAKEN_WAIT`].
@@ -142,14 +184,21 @@ impl Pool {
         let mut all = HashMap::clone(&self.able.load());
         let before = all.remove(&abilities).unwrap_or_default();
         if let Some(able) = able {
-            let member = |replica: Arc<Replica>| {
+            let member = |(place, replica): (usize, Arc<Replica>)| {
                 let known = before.iter().flatten().find(|m| Arc::ptr_eq(&m.replica, &replica));
-                known.cloned().unwrap_or_else(|| {
+                // One that stands beside another has the share of that one.
+                let known = known.map(|known| match self.spec.replicas.get(place) {
+                    Some(spec) => known.under(spec),
+                    None => Arc::clone(known),
+                });
+                known.unwrap_or_else(|| {
                     replica.set_health(self.spec.health.clone());
                     Arc::new(Member::new(replica, self.middle(), clock::now()))
                 })
             };
-            all.insert(abilities, able.into_iter().map(|seat| seat.map(member)).collect());
+            let seats = able.into_iter().enumerate();
+            let seats = seats.map(|(place, seat)| seat.map(|replica| member((place, replica))));
+            all.insert(abilities, seats.collect());
         }
         self.able.store(Arc::new(all));
         self.stir.notify_waiters();
@@ -367,4 +416,10 @@ impl Pool {
         let now = clock::now();
         self.members.iter().filter(|member| member.candidate(Level::Well, now).is_some()).count()
     }
+}
+
+/// The weight of the heaviest replica.
+fn heaviest(spec: &PoolSpec) -> f32 {
+    let weights = spec.replicas.iter().map(|replica| replica.weight);
+    f32::from(u16::try_from(weights.max().unwrap_or(1)).unwrap_or(u16::MAX))
 }

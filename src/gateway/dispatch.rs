@@ -250,7 +250,8 @@ async fn list_again(
     let listed = async {
         loop {
             let now = inner.snapshot.load_full();
-            if now.upstreams.get(place).is_some_and(|u| u.listings > upstream.listings) {
+            // A reload may have moved it, or taken it away.
+            if now.of(upstream.id)?.listings > upstream.listings {
                 return Some(now);
             }
             published.changed().await.ok()?;

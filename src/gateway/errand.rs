@@ -161,7 +161,7 @@ fn settle(inner: &Inner, place: usize, upstream: &Upstream, done: &Done, call: C
                 return own(&needs_input(upstream, None));
             }
             let result = parts.span.map(|span| span.of(&done.message)).unwrap_or_default();
-            inner.links.note(result, place);
+            inner.links.note(result, upstream.id);
             let status = if parts.is_error { Status::Error } else { Status::Success };
             End::new(pass(200), status)
         }

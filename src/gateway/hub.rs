@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::fleet::Pool;
+use crate::upstream::UpstreamId;
 use crate::upstream::report::Updated;
 
 /// Changes that wait for a slow client; beyond that it is told that all it watches may have changed.
@@ -19,7 +20,7 @@ pub const WATCHED_MAX: usize = 8_192;
 /// Every watch.
 #[derive(Debug)]
 pub struct Hub {
-    watched: Mutex<HashMap<(usize, String), usize>>,
+    watched: Mutex<HashMap<(UpstreamId, String), usize>>,
     updates: broadcast::Sender<Updated>,
 }
 
@@ -28,8 +29,8 @@ pub struct Hub {
 pub struct Watching {
     hub: Arc<Hub>,
     pool: Arc<Pool>,
-    /// The place of the upstream that owns it.
-    pub upstream: usize,
+    /// The upstream that owns it.
+    pub upstream: UpstreamId,
     /// Which resource.
     pub uri: String,
 }
@@ -49,7 +50,7 @@ impl Hub {
     pub fn watch(
         self: &Arc<Self>,
         pool: &Arc<Pool>,
-        upstream: usize,
+        upstream: UpstreamId,
         uri: &str,
     ) -> Option<Watching> {
         let key = (upstream, uri.to_owned());

@@ -7,6 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::upstream::UpstreamId;
+
 /// Most links that are remembered.
 pub const LINKS_MAX: usize = 4_096;
 /// Most links that are taken from one result.
@@ -24,18 +26,18 @@ pub struct Links {
 
 #[derive(Debug, Default)]
 struct Inner {
-    owners: HashMap<String, usize>,
+    owners: HashMap<String, UpstreamId>,
     order: VecDeque<String>,
 }
 
 impl Links {
     /// The upstream that named it last.
-    pub fn owner(&self, uri: &str) -> Option<usize> {
+    pub fn owner(&self, uri: &str) -> Option<UpstreamId> {
         self.inner.lock().owners.get(uri).copied()
     }
 
     /// An upstream knows this resource.
-    pub fn remember(&self, uri: &str, upstream: usize) {
+    pub fn remember(&self, uri: &str, upstream: UpstreamId) {
         if uri.len() > URI_BYTES_MAX {
             return;
         }
@@ -53,7 +55,7 @@ impl Links {
 
     /// Remembers the links in a result of an upstream. Most results have none, which costs one
     /// search for a word.
-    pub fn note(&self, result: &[u8], upstream: usize) {
+    pub fn note(&self, result: &[u8], upstream: UpstreamId) {
         if result.len() > RESULT_BYTES_MAX || memchr::memmem::find(result, b"\"resource").is_none()
         {
             return;
@@ -81,24 +83,28 @@ fn uris(result: &Value) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::place::Numbers;
 
     #[test]
     fn links_and_embedded_resources_are_remembered_with_their_owner() {
         let links = Links::default();
-        links.note(br#"{"content":[{"type":"text","text":"a:b"},{"type":"resource_link","uri":"a:1","name":"x"},{"type":"resource","resource":{"uri":"a:2","text":""}}]}"#, 3);
-        links.note(br#"{"messages":[{"role":"user","content":{"type":"resource","resource":{"uri":"a:3","text":""}}}]}"#, 4);
+        let mut numbers = Numbers::default();
+        let (three, four) = (numbers.upstream(), numbers.upstream());
+        links.note(br#"{"content":[{"type":"text","text":"a:b"},{"type":"resource_link","uri":"a:1","name":"x"},{"type":"resource","resource":{"uri":"a:2","text":""}}]}"#, three);
+        links.note(br#"{"messages":[{"role":"user","content":{"type":"resource","resource":{"uri":"a:3","text":""}}}]}"#, four);
         let owners = ["a:1", "a:2", "a:3", "a:b"].map(|uri| links.owner(uri));
-        assert_eq!(owners, [Some(3), Some(3), Some(4), None]);
+        assert_eq!(owners, [Some(three), Some(three), Some(four), None]);
     }
 
     #[test]
     fn the_oldest_is_forgotten_first_and_memory_stays_bounded() {
         let links = Links::default();
+        let one = Numbers::default().upstream();
         for n in 0..=LINKS_MAX {
-            links.remember(&n.to_string(), n);
+            links.remember(&n.to_string(), one);
         }
-        links.remember("7", 7);
-        assert_eq!((links.owner("0"), links.owner("1")), (None, Some(1)));
+        links.remember("7", one);
+        assert_eq!((links.owner("0"), links.owner("1")), (None, Some(one)));
         assert_eq!(links.inner.lock().owners.len(), LINKS_MAX);
         assert_eq!(links.inner.lock().order.len(), LINKS_MAX);
     }

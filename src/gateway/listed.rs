@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::catalog::{Kind, Part, PerKind};
 use crate::proto::{Era, Offers};
 use crate::upstream::listing::{List, Listing};
+use crate::upstream::report::Happening;
 
 use super::snapshot::{Keep, LIST_TTL, SILENT_TTL};
 
@@ -18,6 +19,29 @@ pub struct Listed {
     pub gone: Option<Instant>,
     /// It was up or down at least once.
     pub tried: bool,
+}
+
+impl Listed {
+    /// Takes in what happened to the replica. Answers its era, if it has listed.
+    pub fn take(&mut self, what: Happening, now: Instant) -> Option<Era> {
+        self.tried = true;
+        match what {
+            Happening::Listed { era, offers, listing } => {
+                self.known = Some(Known::new(era, offers, listing, now));
+                self.gone = None;
+                Some(era)
+            }
+            Happening::Down(_) => {
+                self.gone.get_or_insert(now);
+                None
+            }
+        }
+    }
+
+    /// Whether it is up and has listed.
+    pub fn is_here(&self) -> bool {
+        self.known.is_some() && self.gone.is_none()
+    }
 }
 
 /// What is known of a replica.

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod call;
 pub mod changes;
 pub mod demand;
+pub mod diff;
 pub mod director;
 pub mod dispatch;
 mod effect;

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::base::UpstreamName;
 use crate::builtin::Builtins;
 use crate::catalog::{CacheScope, Catalog, Kind, PageSpec, Pages, PerKind};
 use crate::fleet::{Pace, Pool};
 use crate::proto::{Abilities, Offers, Version, legacy, modern};
 use crate::telemetry::{Meters, ToolMeters};
+use crate::upstream::UpstreamId;
 
 use super::spec::UpstreamSpec;
 
@@ -26,6 +29,8 @@ pub const SILENT_TTL: Duration = Duration::from_secs(15);
 /// One upstream in a snapshot.
 #[derive(Clone, Debug)]
 pub struct Upstream {
+    /// Which one it is.
+    pub id: UpstreamId,
     /// What it is made from.
     pub spec: Arc<UpstreamSpec>,
     /// Its replicas.
@@ -103,6 +108,9 @@ pub struct Snapshot {
     pub separator: String,
     /// What is counted and known of each tool, by exposed name.
     pub tools: HashMap<Arc<str>, ToolRecord>,
+    /// Held by all snapshots of one configuration: when it is dropped, no call is left that began
+    /// under that one.
+    pub generation: Arc<DropGuard>,
     fixed: Arc<Fixed>,
 }
 
@@ -125,6 +133,8 @@ impl ToolRecord {
 /// Answers that do not depend on the request.
 #[derive(Debug)]
 struct Fixed {
+    /// The upstreams that it speaks of.
+    names: Vec<UpstreamName>,
     server_info: Value,
     instructions: String,
     discover: Bytes,
@@ -136,7 +146,7 @@ pub fn server_info() -> Value {
 }
 
 impl Snapshot {
-    /// A snapshot of these views.
+    /// A snapshot of these views, in a generation of its own.
     pub fn build(
         (view, views): (View, HashMap<Abilities, Arc<View>>),
         separator: &str,
@@ -153,7 +163,9 @@ impl Snapshot {
                 kept(&tool.name).unwrap_or_else(|| ToolRecord::new(meters, &tool.name))
             });
         }
-        let fixed = before.map_or_else(|| Arc::new(fixed(&upstreams)), |b| Arc::clone(&b.fixed));
+        let names: Vec<_> = upstreams.iter().map(|u| u.spec.name.clone()).collect();
+        let same = before.filter(|before| before.fixed.names == names);
+        let fixed = same.map_or_else(|| Arc::new(fixed(names)), |before| Arc::clone(&before.fixed));
         Self {
             view,
             views,
@@ -162,6 +174,7 @@ impl Snapshot {
             reports: Vec::new(),
             separator: separator.to_owned(),
             tools: handles,
+            generation: Arc::new(CancellationToken::new().drop_guard()),
             fixed,
         }
     }
@@ -172,6 +185,16 @@ impl Snapshot {
             return &self.view;
         }
         self.views.get(&abilities).unwrap_or(&self.view)
+    }
+
+    /// The place of an upstream, if it is still there.
+    pub fn place(&self, id: UpstreamId) -> Option<usize> {
+        self.upstreams.iter().position(|upstream| upstream.id == id)
+    }
+
+    /// An upstream, if it is still there.
+    pub fn of(&self, id: UpstreamId) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.id == id)
     }
 
     /// The result of `server/discover`.
@@ -190,16 +213,16 @@ impl Snapshot {
     }
 }
 
-fn fixed(upstreams: &[Upstream]) -> Fixed {
-    let (server_info, instructions) = (server_info(), instructions(upstreams));
+fn fixed(names: Vec<UpstreamName>) -> Fixed {
+    let (server_info, instructions) = (server_info(), instructions(&names));
     let ttl = u64::try_from(LIST_TTL.as_millis()).unwrap_or(u64::MAX);
     let discover = modern::discover_result(&server_info, Some(&instructions), ttl);
-    Fixed { discover: Bytes::from(discover.to_string()), server_info, instructions }
+    Fixed { names, discover: Bytes::from(discover.to_string()), server_info, instructions }
 }
 
 /// What a model should know about the catalog as a whole.
-fn instructions(upstreams: &[Upstream]) -> String {
-    let names: Vec<&str> = upstreams.iter().map(|u| u.spec.name.as_str()).collect();
+fn instructions(names: &[UpstreamName]) -> String {
+    let names: Vec<&str> = names.iter().map(UpstreamName::as_str).collect();
     if names.is_empty() {
         return "waypost offers its built-in tools.".to_owned();
     }

@@ -8,6 +8,7 @@ use crate::builtin::spec::BuiltinSpec;
 use crate::catalog::spec::{NamingSpec, OfferSpec};
 use crate::fleet::Effect;
 use crate::fleet::spec::PoolSpec;
+use crate::upstream::spec::ReplicaSpec;
 
 /// Everything behind the front.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,4 +55,11 @@ pub struct UpstreamSpec {
     pub pool: PoolSpec,
     /// Why it is switched off (an unset variable, say); nothing of it is started.
     pub off: Option<String>,
+}
+
+impl UpstreamSpec {
+    /// The replicas that run: none of one that is switched off.
+    pub fn running(&self) -> &[ReplicaSpec] {
+        if self.off.is_some() { &[] } else { &self.pool.replicas }
+    }
 }

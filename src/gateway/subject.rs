@@ -85,13 +85,14 @@ fn no_prompt(catalog: &Catalog, name: &str) -> ErrorBody {
 // === resources ===
 
 /// Upstreams that may own a resource, the likeliest first; the first alone if it surely does.
-fn owners(inner: &Inner, catalog: &Catalog, uri: &str) -> Places {
+fn owners(inner: &Inner, snapshot: &Snapshot, abilities: Abilities, uri: &str) -> Places {
+    let catalog = &snapshot.view(abilities).catalog;
     let sure = |owner| match owner {
         Owner::Upstream(place) => Some(place),
         Owner::Builtin => None,
     };
     let listed = catalog.resource(uri).and_then(|resource| sure(resource.owner));
-    let named = listed.or_else(|| inner.links.owner(uri));
+    let named = listed.or_else(|| snapshot.place(inner.links.owner(uri)?));
     let made = named.or_else(|| catalog.matching(uri).and_then(|template| sure(template.owner)));
     match made {
         Some(place) => Places::from_slice(&[place]),
@@ -108,16 +109,15 @@ async fn read(
     call: Call<'_>,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> Result<Reply, Reply> {
-    let catalog = &snapshot.view(call.caller.abilities).catalog;
-    let places = owners(inner, catalog, uri);
+    let places = owners(inner, snapshot, call.caller.abilities, uri);
     let alone = places.len() == 1;
     let mut first = None;
     for place in places {
         let errand = asked(call.shape.method, place, uri, call.shape.uri);
         let end = upstream(inner, snapshot, errand, call, tell).await;
         if end.status == Status::Success {
-            if !alone {
-                inner.links.remember(uri, place);
+            if let Some(upstream) = snapshot.upstreams.get(place).filter(|_| !alone) {
+                inner.links.remember(uri, upstream.id);
             }
             return Ok(end.reply);
         }
@@ -145,7 +145,7 @@ pub(super) fn watch(inner: &Inner, abilities: Abilities, uri: &str) -> Result<Wa
     if uri.len() > URI_BYTES_MAX {
         return Err(bad(format!("a watched URI may have {URI_BYTES_MAX} bytes")));
     }
-    let places = owners(inner, &snapshot.view(abilities).catalog, uri);
+    let places = owners(inner, &snapshot, abilities, uri);
     let able = |place: &usize| snapshot.upstreams.get(*place).is_some_and(|u| u.offers.subscribe);
     let Some(place) = places.iter().copied().find(able) else {
         let text = if places.is_empty() {
@@ -156,7 +156,7 @@ pub(super) fn watch(inner: &Inner, abilities: Abilities, uri: &str) -> Result<Wa
         return Err(bad(text.to_owned()));
     };
     let upstream = snapshot.upstreams.get(place).ok_or_else(|| bad("it is gone".to_owned()))?;
-    let watching = inner.hub.watch(&upstream.pool, place, uri);
+    let watching = inner.hub.watch(&upstream.pool, upstream.id, uri);
     watching.ok_or_else(|| bad(format!("{WATCHED_MAX} resources are watched already")))
 }
 
@@ -177,7 +177,7 @@ async fn complete(
         Reference::Resource(uri) => {
             let place = match catalog.template(&uri).map(|template| template.owner) {
                 Some(Owner::Upstream(place)) => Some(place),
-                _ => owners(inner, catalog, &uri).first().copied(),
+                _ => owners(inner, snapshot, call.caller.abilities, &uri).first().copied(),
             };
             let nobody = || {
                 let text = format!("nobody offers the resource or template {uri:?}");

@@ -102,16 +102,8 @@ impl Meters {
         }
     }
 
-    /// The handles of one replica.
+    /// The handles of one replica. Those of one name share their values.
     pub fn replica(&self, upstream: &str, replica: &str) -> ReplicaMeters {
-        let handles = self.replica_beside(upstream, replica);
-        handles.up.set(0.0);
-        handles
-    }
-
-    /// The handles of one that stands beside a replica: all but whether it is up, which the other
-    /// one says.
-    pub fn replica_beside(&self, upstream: &str, replica: &str) -> ReplicaMeters {
         let labels = || {
             vec![
                 Label::new("upstream", upstream.to_owned()),

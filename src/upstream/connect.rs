@@ -93,7 +93,7 @@ async fn connect_child(
 ) -> Result<Session, Fault> {
     let verdict = match replica.spec.era {
         // Only legacy servers are told of abilities in advance.
-        _ if !replica.abilities.is_empty() => Verdict::Legacy,
+        _ if !replica.place.abilities.is_empty() => Verdict::Legacy,
         EraPolicy::Legacy => Verdict::Legacy,
         EraPolicy::Modern => Verdict::Modern(assumed_modern()),
         EraPolicy::Auto => probe_child(replica, launch, means).await?,
@@ -101,7 +101,9 @@ async fn connect_child(
     let running = start(replica, launch, means).await?;
     let outcome = match verdict {
         Verdict::Modern(found) => Ok(modern_child(&running, &found)),
-        Verdict::Legacy => greet_legacy_child(&running, launch, means, replica.abilities).await,
+        Verdict::Legacy => {
+            greet_legacy_child(&running, launch, means, replica.place.abilities).await
+        }
         Verdict::Incompatible(why) => Err(Fault::upstream(Kind::Protocol, Sent::No, why)),
         Verdict::Unknown(fault) => Err(fault),
     };
@@ -283,7 +285,7 @@ async fn connect_http(
     mut link: HttpLink,
     means: &Means,
 ) -> Result<Session, Fault> {
-    let (policy, abilities) = (replica.spec.era, replica.abilities);
+    let (policy, abilities) = (replica.spec.era, replica.place.abilities);
     let verdict = match policy {
         // Only legacy servers are told of abilities in advance.
         _ if !abilities.is_empty() => Verdict::Legacy,

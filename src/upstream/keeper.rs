@@ -8,9 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{Fault, Kind, clock, rng};
 use crate::egress::{ClientSpec, HttpClient};
 
-use super::backoff::{
-    Ends, GREET_AT_ONCE_MAX, LOOP_ENDS, LOOP_REST, What, delay, failures_after,
-};
+use super::backoff::{Ends, GREET_AT_ONCE_MAX, LOOP_ENDS, LOOP_REST, What, delay, failures_after};
 use super::connect::{Means, Session, connect};
 use super::listing::Listing;
 use super::replica::{Link, Replica, State};
@@ -156,7 +154,7 @@ impl Keeper {
 }
 
 fn stopping() -> Fault {
-    Fault::gateway(Kind::Cancelled, "the gateway is stopping")
+    Fault::gateway(Kind::Cancelled, "the gateway stops it")
 }
 
 struct Life {

@@ -15,6 +15,7 @@ pub mod lobby;
 mod look;
 pub mod messages;
 pub mod mux;
+pub mod place;
 pub mod pulse;
 pub mod replica;
 pub mod report;
@@ -28,4 +29,5 @@ pub mod watch;
 
 pub use ask::{Answerer, Ask};
 pub use exchange::{Caller, Done, Exchange, Frame, Mirrored, Request, Subject, Told};
+pub use place::{Place, ReplicaId, UpstreamId};
 pub use replica::{Live, Replica};

@@ -12,13 +12,14 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::base::{Fault, Kind, Sent, UpstreamName};
 use crate::proto::headers::encode_value;
-use crate::proto::{Abilities, Era, Level, Method, Offers, Version, legacy, modern};
+use crate::proto::{Era, Level, Method, Offers, Version, legacy, modern};
 use crate::telemetry::ReplicaMeters;
 
 use super::events::Events;
 use super::exchange::{Caller, Dialect, Done, Exchange, Request};
 use super::http::{HttpLink, named};
 use super::lobby::{Mailbox, Seat};
+use super::place::Place;
 use super::spec::{HealthSpec, ReplicaKind, ReplicaSpec};
 use super::stdio::StdioLink;
 
@@ -235,9 +236,9 @@ pub struct Replica {
     pub meters: ReplicaMeters,
     /// Calls in flight, bounded.
     pub permits: Arc<Semaphore>,
-    /// What its clients can be asked for: the gateway declares it in the handshake. Replicas for
-    /// clients of some ability stand beside the one for everybody.
-    pub abilities: Abilities,
+    /// Which one it is, and what its clients can be asked for: the gateway declares that in the
+    /// handshake. Replicas for clients of some ability stand beside the one for everybody.
+    pub place: Place,
     /// Resources that somebody watches.
     pub watched: watch::Receiver<Arc<BTreeSet<String>>>,
     /// Those of them that the server has been asked to watch.
@@ -247,6 +248,8 @@ pub struct Replica {
     state: Mutex<State>,
     /// It was up or down at least once.
     tried: AtomicBool,
+    /// `mcp_upstream_up` is this one's to say.
+    counted: AtomicBool,
     doubt: Notify,
     stir: Arc<Notify>,
     /// How it is looked at.
@@ -262,12 +265,13 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica that is not up yet, for clients of some abilities.
+    /// A replica that is not up yet. It says nothing in `mcp_upstream_up` before it is
+    /// [counted](Self::count).
     pub fn new(
         upstream: UpstreamName,
         spec: ReplicaSpec,
         meters: ReplicaMeters,
-        abilities: Abilities,
+        place: Place,
         bonds: Bonds,
     ) -> Self {
         let Bonds { permits, watched, stir } = bonds;
@@ -276,13 +280,14 @@ impl Replica {
             spec,
             meters,
             permits,
-            abilities,
+            place,
             watched,
             taken: Mutex::default(),
             relist: Notify::new(),
             live: ArcSwapOption::empty(),
             state: Mutex::new(State::Starting),
             tried: AtomicBool::new(false),
+            counted: AtomicBool::new(false),
             doubt: Notify::new(),
             stir,
             health: ArcSwap::default(),
@@ -396,7 +401,7 @@ impl Replica {
     /// Whether `mcp_upstream_up` is this one's to say: one that stands beside another is not
     /// counted.
     fn is_counted(&self) -> bool {
-        self.abilities.is_empty()
+        self.place.abilities.is_empty() && self.counted.load(Ordering::Acquire)
     }
 
     /// A call found its lists to be old: its keeper lists at once.
@@ -423,10 +428,7 @@ impl Replica {
         self.lives.fetch_add(1, Ordering::AcqRel);
         self.live.store(Some(live));
         self.tried.store(true, Ordering::Release);
-        *self.state.lock() = State::Up { version };
-        if self.is_counted() {
-            self.meters.up.set(1.0);
-        }
+        self.enter(State::Up { version }, 1.0);
         self.stir.notify_waiters();
     }
 
@@ -436,10 +438,47 @@ impl Replica {
         if matches!(state, State::Down(_)) {
             self.tried.store(true, Ordering::Release);
         }
-        *self.state.lock() = state;
-        if self.is_counted() {
-            self.meters.up.set(0.0);
-        }
+        self.enter(state, 0.0);
         self.stir.notify_waiters();
+    }
+
+    fn enter(&self, entered: State, up: f64) {
+        let mut state = self.state.lock();
+        *state = entered;
+        if self.is_counted() {
+            self.meters.up.set(up);
+        }
+    }
+
+    /// `mcp_upstream_up` and `mcp_breaker_state` are this one's to say from now on, or no more: then
+    /// they have no value, unless another one of the same name says it.
+    pub fn count(&self, counted: bool) {
+        // Whoever changes the state waits, so that the last word is the right one.
+        let state = self.state.lock();
+        self.counted.store(counted, Ordering::Release);
+        let up = if matches!(*state, State::Up { .. }) { 1.0 } else { 0.0 };
+        self.meters.up.set(if counted { up } else { f64::NAN });
+        // Whoever takes a name over begins with an open gate.
+        self.meters.gate.set(if counted { 0.0 } else { f64::NAN });
+    }
+
+    /// What changes the bound of calls in flight: `before` is the one it has, `now` the one it gets.
+    /// Resolves when so many calls have ended as are too many.
+    pub async fn resize(&self, before: usize, now: usize) {
+        let most = |bound: usize| bound.min(Semaphore::MAX_PERMITS);
+        let (before, now) = (most(before), most(now));
+        self.permits.add_permits(now.saturating_sub(before));
+        let less = u32::try_from(before.saturating_sub(now)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        if let Ok(taken) = self.permits.acquire_many(less).await {
+            taken.forget();
+        }
+    }
+
+    /// Resolves when no call is in flight, here and at those that stand beside it. `bound` is the
+    /// one it has.
+    pub async fn quiet(&self, bound: usize) {
+        let all = u32::try_from(bound.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        drop(self.permits.acquire_many(all).await);
     }
 }

@@ -5,21 +5,11 @@ use std::collections::BTreeSet;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::base::Fault;
-use crate::proto::{Abilities, Era, Offers};
+use crate::proto::{Era, Offers};
 
 use super::listing::Listing;
+use super::place::{Place, UpstreamId};
 use super::replica::{Live, Replica};
-
-/// Which replica of which upstream, by their places in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The upstream's place.
-    pub upstream: usize,
-    /// The replica's place in it.
-    pub replica: usize,
-    /// For which clients it is; those that can be asked for nothing share it with all others.
-    pub abilities: Abilities,
-}
 
 /// What a keeper tells the director.
 #[derive(Debug)]
@@ -49,8 +39,8 @@ pub enum Happening {
 /// A resource changed.
 #[derive(Clone, Debug)]
 pub struct Updated {
-    /// The place of the upstream that told.
-    pub upstream: usize,
+    /// The upstream that told.
+    pub upstream: UpstreamId,
     /// Which resource.
     pub uri: String,
 }

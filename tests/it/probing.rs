@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use waypost::base::{ReplicaName, Secret, Tasks, UpstreamName};
 use waypost::gateway::snapshot::server_info;
-use waypost::proto::{Abilities, Method, Version};
+use waypost::proto::{Method, Version};
 use waypost::telemetry::Meters;
 use waypost::upstream::Replica;
 use waypost::upstream::connect::{Means, Session, connect};
+use waypost::upstream::place::Numbers;
 use waypost::upstream::replica::Bonds;
 use waypost::upstream::spec::{EraPolicy, LaunchSpec, Program, ReplicaKind, ReplicaSpec};
 use waypost::upstream::supervisor::{StopPace, Supervisor};
@@ -147,7 +148,9 @@ async fn greeted(script: &str, start_timeout: Duration) -> (Session, Tasks) {
     let meters = Meters::new().replica("u", "0");
     let (_, watched) = watch::channel(Arc::default());
     let bonds = Bonds::new(16, watched, Arc::default());
-    let replica = Replica::new(upstream, spec, meters, Abilities::NONE, bonds);
+    let mut numbers = Numbers::default();
+    let id = numbers.upstream();
+    let replica = Replica::new(upstream, spec, meters, numbers.replica(id), bonds);
     (connect(&replica, &means, None).await.unwrap(), tasks)
 }
 
