@@ -79,6 +79,25 @@ impl Keys {
         Self { known: known.collect() }
     }
 
+    /// The keys of a configuration that follows another one. Who stays, with the same share, keeps
+    /// what it has in hand, whatever its key is now.
+    #[must_use]
+    pub fn renewed(&self, spec: &AuthSpec) -> Self {
+        let mut new = Self::new(spec);
+        for (_, member) in &mut new.known {
+            let same = |old: &&Arc<Member>| old.is_like(member);
+            if let Some(old) = self.known.iter().map(|(_, old)| old).find(same) {
+                *member = Arc::clone(old);
+            }
+        }
+        new
+    }
+
+    /// Whether nobody is asked.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Whether a request for this path may come in, and as whom: as nobody where nobody is asked.
     pub fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<&Arc<Member>>, Why> {
         if self.known.is_empty() || OPEN.contains(&path) || path.starts_with(WELL_KNOWN) {
@@ -204,6 +223,28 @@ mod tests {
         let good = "Bearer battery-staple";
         assert_eq!(shown(&[good, good]), Err(Why::Malformed));
         assert_eq!(shown(&[good, "Basic x"]), Err(Why::Malformed));
+    }
+
+    #[test]
+    fn a_new_key_counts_an_old_one_does_not_and_who_stays_keeps_what_it_has_in_hand() {
+        let old = keys(&[("alice", "correct-horse"), ("bob", "battery-staple")]);
+        let new = AuthSpec {
+            keys: vec![KeySpec {
+                name: PrincipalName::new("alice").unwrap(),
+                key: Secret::new("another-horse"),
+            }],
+            share: ShareSpec::default(),
+        };
+        let renewed = old.renewed(&new);
+        let of = |keys: &Keys, key: &str| keys.verify(&headers(&[key])).cloned();
+        let alice = of(&renewed, "Bearer another-horse").unwrap();
+        assert!(Arc::ptr_eq(&alice, &of(&old, "Bearer correct-horse").unwrap()));
+        for gone in ["Bearer correct-horse", "Bearer battery-staple"] {
+            assert_eq!(of(&renewed, gone).unwrap_err(), Why::Unknown);
+        }
+        let share = ShareSpec { inflight_max: 1, ..ShareSpec::default() };
+        let bounded = old.renewed(&AuthSpec { share, ..new });
+        assert!(!Arc::ptr_eq(&alice, &of(&bounded, "Bearer another-horse").unwrap()));
     }
 
     #[test]

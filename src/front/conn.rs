@@ -5,11 +5,12 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -18,7 +19,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use metrics::{Counter, Gauge};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -38,6 +41,13 @@ use super::spec::ListenSpec;
 /// The routes of the operator, mounted by the one who wires: `None` where there is no such route.
 pub type Operator = Arc<dyn Fn(&Parts) -> Option<Response<Bytes>> + Send + Sync>;
 
+/// A stop goes on serving open connections for so long: clients that do not know of it send requests
+/// still.
+const LINGER: Duration = Duration::from_millis(500);
+/// Longest time for which a stop lets in who has come already.
+const LAST_MAX: Duration = Duration::from_millis(100);
+/// How often it is looked meanwhile whether any connection is left; who has come is let in within it.
+const LINGER_LOOK: Duration = Duration::from_millis(10);
 /// How often idle sessions are looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(30);
 /// How long accepting rests after the system refused it (too many open files, say).
@@ -48,6 +58,65 @@ pub struct HttpFront {
     listener: TcpListener,
     addr: SocketAddr,
     spec: ListenSpec,
+    rules: Rules,
+}
+
+/// What of a front can change while it serves: whom it lets in, and how long a stop waits for
+/// calls. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    inner: Arc<RulesInner>,
+}
+
+#[derive(Debug)]
+struct RulesInner {
+    /// The bound host and port.
+    bound: (String, u16),
+    admission: ArcSwap<Admission>,
+    grace: Mutex<Duration>,
+}
+
+/// Whom a front lets in.
+#[derive(Debug)]
+struct Admission {
+    guard: Guard,
+    keys: Keys,
+}
+
+impl Rules {
+    fn new(spec: &ListenSpec, port: u16) -> Self {
+        let bound = (spec.host.clone(), port);
+        let (guard, keys) = (guard(&bound, spec), Keys::new(&spec.auth));
+        let admission = ArcSwap::from_pointee(Admission { guard, keys });
+        let grace = Mutex::new(spec.grace);
+        Self { inner: Arc::new(RulesInner { bound, admission, grace }) }
+    }
+
+    /// Goes by this configuration from now on. Its host and port do not count: the front is bound.
+    pub fn set(&self, spec: &ListenSpec) {
+        let RulesInner { bound, admission, grace } = &*self.inner;
+        let before = admission.load();
+        // A host that nobody else can reach needs no keys, but it is the old one that is bound.
+        let exposed = spec.auth.keys.is_empty() && spec.host != bound.0;
+        let keys = if exposed && !before.keys.is_empty() {
+            tracing::warn!(
+                "clients are asked for the old keys until a restart brings the new host"
+            );
+            before.keys.clone()
+        } else {
+            before.keys.renewed(&spec.auth)
+        };
+        admission.store(Arc::new(Admission { guard: guard(bound, spec), keys }));
+        *grace.lock() = spec.grace;
+    }
+
+    fn grace(&self) -> Duration {
+        *self.inner.grace.lock()
+    }
+}
+
+fn guard((host, port): &(String, u16), spec: &ListenSpec) -> Guard {
+    Guard::new(host, &spec.allowed_hosts, &spec.allowed_origins, *port)
 }
 
 impl HttpFront {
@@ -56,7 +125,13 @@ impl HttpFront {
         let host = spec.host.trim_start_matches('[').trim_end_matches(']');
         let listener = TcpListener::bind((host, spec.port)).await?;
         let addr = listener.local_addr()?;
-        Ok(Self { listener, addr, spec })
+        let rules = Rules::new(&spec, addr.port());
+        Ok(Self { listener, addr, spec, rules })
+    }
+
+    /// What of it can change while it serves.
+    pub fn rules(&self) -> Rules {
+        self.rules.clone()
     }
 
     /// The bound address.
@@ -66,39 +141,21 @@ impl HttpFront {
 
     /// Serves until `tasks` is told to stop; then answers what runs, up to the grace of the spec.
     pub async fn serve(self, mcp: Mcp, operator: Operator, tasks: &Tasks, meters: &Meters) {
-        let guard = Guard::new(
-            &self.spec.host,
-            &self.spec.allowed_hosts,
-            &self.spec.allowed_origins,
-            self.addr.port(),
-        );
         let shared = Arc::new(Shared {
-            guard,
-            keys: Keys::new(&self.spec.auth),
+            rules: self.rules.clone(),
             strangers: WHYS.map(|why| (why, meters.auth_fail(why.as_str()))),
             mcp,
             operator,
             connections: meters.connections(),
+            stopping: tasks.stop_token().clone(),
         });
         let stop = tasks.stop_token().clone();
-        let graceful = GracefulShutdown::new();
+        let door = Door { front: &self, shared: &shared, graceful: GracefulShutdown::new(), tasks };
         let count = Arc::new(AtomicUsize::new(0));
         let mut reap = tokio::time::interval(REAP_INTERVAL);
         loop {
             tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((socket, _)) => {
-                        let Some(counted) = Counted::enter(&count, self.spec.limits.connections_max) else {
-                            continue; // dropping the socket closes it
-                        };
-                        let connection = shared.connection(socket, &self.spec, &graceful, counted);
-                        tasks.spawn(connection);
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
-                        tokio::time::sleep(ACCEPT_REST).await;
-                    }
-                },
+                () = door.accept(&count) => {}
                 _ = reap.tick() => {
                     shared.mcp.sessions().reap(clock::now());
                     meters.upkeep();
@@ -106,20 +163,69 @@ impl HttpFront {
                 () = stop.cancelled() => break,
             }
         }
+        let until = clock::now() + self.rules.grace();
+        door.last(&count).await;
+        let graceful = door.graceful;
         drop(self.listener);
-        if tokio::time::timeout(self.spec.grace, graceful.shutdown()).await.is_err() {
+        linger(&count, until).await;
+        if tokio::time::timeout_at(until.into(), graceful.shutdown()).await.is_err() {
             tracing::warn!("some calls did not end within the grace");
         }
     }
 }
 
+/// We stop. A request may be on its way on a connection that rests: whoever sent it could not know.
+/// So for a moment all connections go on, and each answer says that it is the last one.
+async fn linger(count: &AtomicUsize, until: Instant) {
+    let last = until.min(clock::now() + LINGER);
+    while count.load(Ordering::Acquire) > 0 && clock::now() < last {
+        tokio::time::sleep(LINGER_LOOK).await;
+    }
+}
+
+/// Where connections come in.
+struct Door<'a> {
+    front: &'a HttpFront,
+    shared: &'a Arc<Shared>,
+    graceful: GracefulShutdown,
+    tasks: &'a Tasks,
+}
+
+impl Door<'_> {
+    /// Lets the next connection in.
+    async fn accept(&self, count: &Arc<AtomicUsize>) {
+        match self.front.listener.accept().await {
+            Ok((socket, _)) => {
+                let spec = &self.front.spec;
+                // Where there are too many, dropping the socket closes it.
+                if let Some(counted) = Counted::enter(count, spec.limits.connections_max) {
+                    let connection = self.shared.connection(socket, spec, &self.graceful, counted);
+                    self.tasks.spawn(connection);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+
+    /// Lets in who has come before the door is closed: they would be thrown out without a word.
+    async fn last(&self, count: &Arc<AtomicUsize>) {
+        let all =
+            async { while tokio::time::timeout(LINGER_LOOK, self.accept(count)).await.is_ok() {} };
+        drop(tokio::time::timeout(LAST_MAX, all).await);
+    }
+}
+
 struct Shared {
-    guard: Guard,
-    keys: Keys,
+    rules: Rules,
     strangers: [(Why, Counter); WHYS.len()],
     mcp: Mcp,
     operator: Operator,
     connections: Gauge,
+    /// Cancelled when we stop.
+    stopping: CancellationToken,
 }
 
 impl Shared {
@@ -137,7 +243,7 @@ impl Shared {
         let (shared, connection) = (Arc::clone(self), rng::draw());
         let routes = move |request| {
             let shared = Arc::clone(&shared);
-            async move { Ok::<_, Infallible>(shared.route(request, connection).await) }
+            async move { Ok::<_, Infallible>(shared.answer(request, connection).await) }
         };
         let guarded = ServiceBuilder::new().layer(CatchPanicLayer::custom(panicked));
         let service = TowerToHyperService::new(guarded.service_fn(routes));
@@ -157,8 +263,18 @@ impl Shared {
         }
     }
 
+    /// The answer, which is the last one of its connection if we stop.
+    async fn answer(&self, request: Request<Incoming>, connection: u64) -> Response<Answer> {
+        let mut response = self.route(request, connection).await;
+        if self.stopping.is_cancelled() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
     async fn route(&self, mut request: Request<Incoming>, connection: u64) -> Response<Answer> {
-        if let Err(stranger) = self.guard.check(request.uri(), request.headers()) {
+        let known = self.rules.inner.admission.load().guard.check(request.uri(), request.headers());
+        if let Err(stranger) = known {
             let text = format!(
                 "{stranger:?} is not allowed; see server.allowed_hosts and server.allowed_origins"
             );
@@ -182,7 +298,8 @@ impl Shared {
         &self,
         request: &Request<Incoming>,
     ) -> Result<Option<Arc<Member>>, Box<Response<Answer>>> {
-        let admitted = self.keys.admit(request.uri().path(), request.headers());
+        let admission = self.rules.inner.admission.load();
+        let admitted = admission.keys.admit(request.uri().path(), request.headers());
         admitted.map(Option::<&_>::cloned).map_err(|why| {
             if let Some((_, counter)) = self.strangers.iter().find(|(known, _)| *known == why) {
                 counter.increment(1);

@@ -39,6 +39,11 @@ impl Member {
         &self.who
     }
 
+    /// Whether it is the same principal with the same share.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.who == other.who && self.share == other.share
+    }
+
     /// One more request. It counts as in flight as long as the answer is held; one that is refused
     /// counts as nothing.
     pub fn ask(&self, now: Instant) -> Result<Counted, Fault> {

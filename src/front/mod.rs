@@ -17,4 +17,4 @@ pub mod spec;
 pub mod stdio;
 pub mod subscribe;
 
-pub use conn::{HttpFront, Operator};
+pub use conn::{HttpFront, Operator, Rules};
