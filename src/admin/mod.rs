@@ -1,5 +1,7 @@
 //! The operator routes: health and metrics. They read what is there and start nothing.
 
+mod config;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +16,8 @@ use crate::gateway::status::{self, Health};
 use crate::gateway::{Gateway, Snapshot};
 use crate::telemetry::Meters;
 
+pub use config::ConfigStanding;
+
 /// The operator routes as the front mounts them.
 pub type Service = Arc<dyn Fn(&Parts) -> Option<Response<Bytes>> + Send + Sync>;
 
@@ -24,13 +28,19 @@ const PAGE: &str = include_str!("page.html");
 pub struct Admin {
     gateway: Gateway,
     meters: Meters,
+    config: Arc<ConfigStanding>,
     stopping: CancellationToken,
 }
 
 impl Admin {
     /// Routes over a gateway. `stopping` is cancelled when we stop taking calls.
-    pub fn new(gateway: Gateway, meters: Meters, stopping: CancellationToken) -> Self {
-        Self { gateway, meters, stopping }
+    pub fn new(
+        gateway: Gateway,
+        meters: Meters,
+        config: Arc<ConfigStanding>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { gateway, meters, config, stopping }
     }
 
     /// The routes as one service; `None` where there is no such route.
@@ -72,12 +82,15 @@ impl Admin {
             Health::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
             Health::Healthy | Health::Degraded | Health::Disabled => StatusCode::OK,
         };
-        let body = json!({
+        let mut body = json!({
             "status": health.as_str(),
             "timestamp": clock::wall_rfc3339(),
             "version": env!("CARGO_PKG_VERSION"),
             "services": status::services(&snapshot),
         });
+        if let (Some(refused), Some(object)) = (self.config.refused(), body.as_object_mut()) {
+            object.insert("config".to_owned(), refused);
+        }
         json_answer(code, &body)
     }
 

@@ -5,6 +5,7 @@ pub mod cli;
 mod live;
 mod nursery;
 pub mod reload;
+pub mod reloader;
 pub mod signals;
 
 use std::ffi::OsString;

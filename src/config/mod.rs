@@ -12,19 +12,21 @@ mod read;
 mod schema;
 mod shape;
 mod text;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 pub use env::Environment;
 pub use overrides::CliOverrides;
 pub use problem::{Finding, Origin, Problems, Warning};
+pub use watch::Watch;
 
 use crate::front::spec::ListenSpec;
 use crate::gateway::spec::GatewaySpec;
@@ -59,14 +61,54 @@ pub fn load(
     cli: &CliOverrides,
     environment: &Environment,
 ) -> Result<(Spec, Vec<Warning>), Problems> {
-    let (name, text) = open(path, environment)?;
-    let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
-    compile(&name, &text, folder, cli, environment)
+    Text::open(path, environment)?.compile(cli, environment)
+}
+
+/// The text of a configuration, not looked at yet. It may hold secrets: it has no form for people.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text {
+    name: String,
+    content: String,
+    file: Option<PathBuf>,
+}
+
+impl Text {
+    /// Reads the file at `path`; without one `./gateway.toml` if it is there, else the built-in
+    /// text.
+    pub fn open(path: Option<&Path>, environment: &Environment) -> Result<Self, Problems> {
+        let name = shown_path(path);
+        let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+        match environment.read(file) {
+            Ok(content) => Ok(Self { name, content, file: Some(file.to_owned()) }),
+            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(Self {
+                name: BUILT_IN_NAME.to_owned(),
+                content: BUILT_IN.to_owned(),
+                file: None,
+            }),
+            Err(error) => Err(Problems::of_file(name, format!("cannot be read: {error}"))),
+        }
+    }
+
+    /// The file it stands in; `None`: it is the built-in one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// The checked configuration, or every problem with it. Variables and files that it names are
+    /// read anew.
+    pub fn compile(
+        &self,
+        cli: &CliOverrides,
+        environment: &Environment,
+    ) -> Result<(Spec, Vec<Warning>), Problems> {
+        let folder = self.file().and_then(Path::parent).unwrap_or(Path::new(""));
+        compile(&self.name, &self.content, folder, cli, environment)
+    }
 }
 
 /// Loads a configuration and reports on it instead of failing.
 pub fn check(path: Option<&Path>, cli: &CliOverrides, environment: &Environment) -> Report {
-    let file = open(path, environment).map(|(name, _)| name);
+    let file = Text::open(path, environment).map(|text| text.name);
     let file = file.unwrap_or_else(|_| shown_path(path));
     match load(path, cli, environment) {
         Ok((spec, warnings)) => Report { file, spec: Some(spec), problems: Vec::new(), warnings },
@@ -77,26 +119,6 @@ pub fn check(path: Option<&Path>, cli: &CliOverrides, environment: &Environment)
 /// The JSON Schema of `gateway.toml`, without a line break at its end.
 pub fn schema_json() -> String {
     schema::json()
-}
-
-/// The text to load, and how findings name it.
-fn open(path: Option<&Path>, environment: &Environment) -> Result<(String, String), Problems> {
-    let name = shown_path(path);
-    match environment.read(path.unwrap_or(Path::new(DEFAULT_FILE))) {
-        Ok(text) => Ok((name, text)),
-        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
-            Ok((BUILT_IN_NAME.to_owned(), BUILT_IN.to_owned()))
-        }
-        Err(error) => {
-            let problem = Finding {
-                origin: Origin::File { file: name, place: None },
-                key: String::new(),
-                what: format!("cannot be read: {error}"),
-                hint: None,
-            };
-            Err(Problems { problems: vec![problem], warnings: Vec::new() })
-        }
-    }
 }
 
 fn shown_path(path: Option<&Path>) -> String {

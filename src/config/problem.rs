@@ -108,6 +108,15 @@ pub struct Problems {
     pub warnings: Vec<Warning>,
 }
 
+impl Problems {
+    /// One problem with the file at `path` as a whole.
+    pub(super) fn of_file(file: String, what: String) -> Self {
+        let origin = Origin::File { file, place: None };
+        let problem = Finding { origin, key: String::new(), what, hint: None };
+        Self { problems: vec![problem], warnings: Vec::new() }
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {

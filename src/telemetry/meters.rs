@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{
 
 use crate::base::{Fault, Kind};
 
-use super::names::{self, MetricKind, STATUSES, Status};
+use super::names::{self, MetricKind, Reloaded, STATUSES, Status};
 
 const METADATA: Metadata<'static> = Metadata::new("waypost", Level::INFO, None);
 
@@ -165,6 +165,16 @@ impl Meters {
     /// Requests that showed no key of ours.
     pub fn auth_fail(&self, why: &'static str) -> Counter {
         self.counter(names::AUTH_FAIL, vec![Label::new("why", why)])
+    }
+
+    /// Reloads of the configuration that ended in this way.
+    pub fn reloads(&self, result: Reloaded) -> Counter {
+        self.counter(names::CONFIG_RELOADS, vec![Label::new("result", result.as_str())])
+    }
+
+    /// Which configuration is in force.
+    pub fn config_generation(&self) -> Gauge {
+        self.gauge(names::CONFIG_GENERATION, Vec::new())
     }
 
     /// Calls refused at a bound.

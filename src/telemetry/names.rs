@@ -45,6 +45,35 @@ impl Status {
     }
 }
 
+/// How a reload ended; the `result` label of `mcp_config_reloads_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// Something changed, and is in force.
+    Applied,
+    /// Nothing that counts is different.
+    Unchanged,
+    /// The configuration has problems; the old one stays.
+    Invalid,
+    /// It could not be taken in; the old one stays.
+    Failed,
+}
+
+/// Every result of a reload.
+pub const RELOADED: [Reloaded; 4] =
+    [Reloaded::Applied, Reloaded::Unchanged, Reloaded::Invalid, Reloaded::Failed];
+
+impl Reloaded {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// `tool_name` of calls to tools that nobody offers: labels are bounded.
 pub const UNKNOWN_TOOL: &str = "_unknown";
 
@@ -86,6 +115,10 @@ pub const SESSIONS: &str = "mcp_sessions";
 pub const CATALOG_ITEMS: &str = "mcp_catalog_items";
 /// Restarts of children.
 pub const CHILD_RESTARTS: &str = "mcp_child_restarts_total";
+/// Reloads of the configuration.
+pub const CONFIG_RELOADS: &str = "mcp_config_reloads_total";
+/// Which configuration since the start is in force.
+pub const CONFIG_GENERATION: &str = "mcp_config_generation";
 /// Which build this is.
 pub const BUILD_INFO: &str = "mcp_build_info";
 
@@ -129,5 +162,11 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
     (SESSIONS, MetricKind::Gauge, "Client sessions by era"),
     (CATALOG_ITEMS, MetricKind::Gauge, "Items on offer, by kind"),
     (CHILD_RESTARTS, MetricKind::Counter, "Ends of child processes that were up, by reason"),
+    (CONFIG_RELOADS, MetricKind::Counter, "Reloads of the configuration, by result"),
+    (
+        CONFIG_GENERATION,
+        MetricKind::Gauge,
+        "Configurations in force since the start; 1 = the first",
+    ),
     (BUILD_INFO, MetricKind::Gauge, "Always 1; the labels tell the build"),
 ];

@@ -31,6 +31,8 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_catalog_items", "gauge", &["kind"]),
     ("mcp_child_restarts_total", "counter", &["upstream", "reason"]),
     ("mcp_build_info", "gauge", &["version"]),
+    ("mcp_config_generation", "gauge", &[]),
+    ("mcp_config_reloads_total", "counter", &["result"]),
 ];
 
 const STATUSES: [&str; 7] =

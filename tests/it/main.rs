@@ -39,6 +39,7 @@ mod odd_wire;
 mod pagination;
 mod params;
 mod probing;
+mod reload;
 mod remembered;
 mod results;
 mod resume;

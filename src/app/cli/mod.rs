@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, CliOverrides, Environment, Spec};
+use crate::app::reloader::First;
+use crate::config::{self, CliOverrides, Environment, Spec, Text};
 use crate::telemetry::spec::Level;
 
 /// One front door for your MCP servers: many servers behind one endpoint, as one dependable server.
@@ -76,23 +77,27 @@ impl ConfigArgs {
         }
         Ok((spec, environment))
     }
-
-    /// Loads it for a verb that binds nothing. Warnings go to the log.
-    fn load(&self) -> anyhow::Result<(Spec, Environment)> {
-        let cli = CliOverrides { insecure_public: true, ..CliOverrides::default() };
-        load(self, &cli)
-    }
 }
 
-/// Loads a configuration and starts the log.
-fn load(args: &ConfigArgs, cli: &CliOverrides) -> anyhow::Result<(Spec, Environment)> {
+/// A configuration that was loaded to be served.
+struct Loaded {
+    spec: Spec,
+    environment: Environment,
+    /// What reloads start from.
+    first: First,
+}
+
+/// Loads a configuration to be served and starts the log.
+fn load(args: &ConfigArgs, cli: CliOverrides) -> anyhow::Result<Loaded> {
     let environment = Environment::process();
-    let (spec, warnings) = config::load(args.config.as_deref(), cli, &environment)?;
+    let text = Text::open(args.config.as_deref(), &environment)?;
+    let (spec, warnings) = text.compile(&cli, &environment)?;
     crate::telemetry::log::start(&spec.log.filter());
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    Ok((spec, environment))
+    let first = First { text, cli, listen: spec.listen.clone() };
+    Ok(Loaded { spec, environment, first })
 }
 
 /// Runs the verb of the command line.

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{ConfigArgs, write};
+use super::{ConfigArgs, Loaded, write};
 use crate::admin::Admin;
+use crate::app::reloader::Reloader;
 use crate::app::signals::Signals;
 use crate::app::{App, Process};
 use crate::base::Tasks;
@@ -34,7 +35,7 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let cli =
         CliOverrides { host: args.host, port: args.port, insecure_public: args.insecure_public };
-    let (spec, environment) = super::load(&args.config, &cli)?;
+    let Loaded { spec, environment, first } = super::load(&args.config, cli)?;
     let mut signals = Signals::listen()?;
     let place = format!("{}:{}", spec.listen.host, spec.listen.port);
     let front = HttpFront::bind(spec.listen.clone()).await.with_context(|| {
@@ -43,11 +44,13 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         )
     })?;
     let addr = front.addr();
-    let app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());
+    let mut app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());
+    let reloader = Reloader::new(first, Some(front.rules()), &app.meters)?;
     let connections = Tasks::new();
     let stop = connections.stop_token().clone();
     let mcp = Mcp::new(app.gateway.clone(), spec.listen.limits, connections.clone(), &app.meters);
-    let operator = Admin::new(app.gateway.clone(), app.meters.clone(), stop.clone()).service();
+    let (gateway, meters) = (app.gateway.clone(), app.meters.clone());
+    let admin = Admin::new(gateway, meters.clone(), reloader.standing(), stop.clone());
     let snapshot = app.gateway.snapshot();
     let (upstreams, tools) = (snapshot.upstreams.len(), snapshot.view.catalog.tools().len());
     drop(snapshot);
@@ -55,7 +58,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         "waypost ready on http://{addr}/mcp ({upstreams} upstreams, {tools} tools)"
     ));
     let serving = async {
-        front.serve(mcp, operator, &connections, &app.meters).await;
+        let serving = front.serve(mcp, admin.service(), &connections, &meters);
+        tokio::join!(serving, reloader.run(&mut app, stop.clone()));
         app.stop().await;
     };
     let stopping = async {

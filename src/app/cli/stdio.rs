@@ -2,24 +2,42 @@
 
 use std::process::ExitCode;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, Loaded, load};
+use crate::app::reloader::Reloader;
 use crate::app::signals::Signals;
 use crate::app::{App, Process};
 use crate::base::Tasks;
+use crate::config::CliOverrides;
 use crate::front;
 use crate::telemetry::Meters;
 
-/// Serves one client until its input ends or a signal comes.
+/// Serves one client until its input ends or a signal comes; what it has asked is answered first, and
+/// a second signal stops at once.
 pub(crate) async fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
-    let (spec, environment) = args.load()?;
+    // The host is not its concern: it binds nothing.
+    let cli = CliOverrides { insecure_public: true, ..CliOverrides::default() };
+    let Loaded { spec, environment, first } = load(args, cli)?;
     let mut signals = Signals::listen()?;
-    let app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());
+    let mut app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());
+    let reloader = Reloader::new(first, None, &app.meters)?;
     let tasks = Tasks::new();
+    let stop = tasks.stop_token().clone();
     let limits = spec.listen.limits;
     let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+    let serving = front::stdio::serve(app.gateway.clone(), limits, &tasks, input, output);
+    let stopping = async {
+        signals.next().await;
+        stop.cancel();
+        signals.next().await;
+    };
+    let reloading = async {
+        reloader.run(&mut app, stop.clone()).await;
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
-        () = front::stdio::serve(app.gateway.clone(), limits, &tasks, input, output) => {}
-        () = signals.next() => {}
+        () = serving => {}
+        () = stopping => {}
+        () = reloading => {}
     }
     app.stop_at_once().await;
     Ok(ExitCode::SUCCESS)

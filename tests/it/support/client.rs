@@ -365,7 +365,7 @@ pub(crate) struct StdioClient {
     lines: Receiver<String>,
     /// Whether nothing is read of its stdout, and who waits for the end of that.
     paused: Arc<(Mutex<bool>, Condvar)>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl StdioClient {
@@ -401,12 +401,22 @@ impl StdioClient {
                 }
             }
         });
-        Self { child, stdin, lines, paused, _folder: folder }
+        Self { child, stdin, lines, paused, folder }
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Writes another text into its gateway.toml.
+    pub(crate) fn write(&self, config: &str) {
+        std::fs::write(self.folder.path().join("gateway.toml"), config).unwrap();
+    }
+
+    /// Asks it to end with SIGTERM.
+    pub(crate) fn ask_to_end(&self) {
+        super::process::signal(self.child.id(), "-TERM");
     }
 
     /// Reads one line more of its stdout, and then nothing until [`Self::resume`].

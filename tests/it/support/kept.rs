@@ -15,10 +15,21 @@ pub(crate) struct Kept {
 impl Kept {
     /// Connects.
     pub(crate) fn to(gateway: &Gateway) -> Self {
-        let socket = TcpStream::connect(gateway.addr()).unwrap();
+        Self::open(gateway.addr()).unwrap()
+    }
+
+    /// Connects, if somebody listens there.
+    pub(crate) fn open(addr: &str) -> Option<Self> {
+        let socket = TcpStream::connect(addr).ok()?;
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
-        Self { addr: gateway.addr().to_owned(), reader: BufReader::new(socket) }
+        Some(Self { addr: addr.to_owned(), reader: BufReader::new(socket) })
+    }
+
+    /// A GET.
+    pub(crate) fn get(&mut self, path: &str) -> Reply {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.addr);
+        self.exchange(head.as_bytes())
     }
 
     /// A POST as MCP clients send it, with more headers.
@@ -32,8 +43,12 @@ impl Kept {
             head.extend([name, ": ", value, "\r\n"]);
         }
         head.push_str("\r\n");
-        let socket = self.reader.get_mut();
-        socket.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
+        self.exchange(&[head.as_bytes(), body.as_bytes()].concat())
+    }
+
+    fn exchange(&mut self, request: &[u8]) -> Reply {
+        // A connection that breaks off shows as an answer without a status.
+        drop(self.reader.get_mut().write_all(request));
         read_reply(&mut self.reader)
     }
 }

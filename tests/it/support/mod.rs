@@ -13,6 +13,7 @@ pub(crate) mod hearer;
 pub(crate) mod kept;
 pub(crate) mod keyed;
 pub(crate) mod lists;
+pub(crate) mod load;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod procfs;

@@ -16,7 +16,7 @@ pub(crate) const WAYPOST: &str = env!("CARGO_BIN_EXE_waypost");
 /// A running `waypost serve` with its own configuration, folder and port.
 pub(crate) struct Gateway {
     child: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     stderr: Arc<Mutex<String>>,
     /// Such as `http://127.0.0.1:40123`, without a path.
     pub(crate) base: String,
@@ -55,7 +55,7 @@ impl Gateway {
         let stderr = gather(child.stderr.take().unwrap());
         let ready = eventually("the ready line", || find_url(&stderr.lock(), "waypost ready on "));
         let base = ready.trim_end_matches("/mcp").to_owned();
-        Self { child, _folder: folder, stderr, base }
+        Self { child, folder, stderr, base }
     }
 
     /// The MCP endpoint.
@@ -78,6 +78,40 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Writes another text into its gateway.toml.
+    pub(crate) fn write(&self, config: &str) {
+        // As careful editors do: nobody finds half of it.
+        let beside = self.folder.path().join("gateway.toml~");
+        std::fs::write(&beside, config).unwrap();
+        std::fs::rename(&beside, self.folder.path().join("gateway.toml")).unwrap();
+    }
+
+    /// Sends it SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        signal(self.child.id(), "-HUP");
+    }
+
+    /// Asks it to end with SIGTERM and does not wait.
+    pub(crate) fn ask_to_end(&self) {
+        signal(self.child.id(), "-TERM");
+    }
+
+    /// How a reload ended that is asked for now, by SIGHUP, with this text: the label of its metric.
+    #[track_caller]
+    pub(crate) fn reload(&self, config: &str) -> &'static str {
+        let results = ["applied", "unchanged", "invalid", "failed"];
+        let count = |result: &&'static str| {
+            super::metric(self, &format!("mcp_config_reloads_total{{result=\"{result}\"}}"))
+        };
+        let before: Vec<f64> = results.iter().map(count).collect();
+        self.write(config);
+        self.hang_up();
+        eventually("the end of the reload", || {
+            let ended = |(result, before): &(&&'static str, &f64)| count(result) > **before;
+            results.iter().zip(&before).find(ended).map(|(result, _)| *result)
+        })
+    }
+
     /// Ends it as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -86,8 +120,7 @@ impl Gateway {
 
     /// Asks it to end with SIGTERM, and answers its exit code.
     pub(crate) fn terminate(mut self) -> i32 {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.ask_to_end();
         eventually("the gateway to end", || self.child.try_wait().unwrap()).code().unwrap()
     }
 }
@@ -97,6 +130,11 @@ impl Drop for Gateway {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Sends a process a signal, such as `-HUP`.
+pub(super) fn signal(pid: u32, which: &str) {
+    assert!(Command::new("kill").args([which, &pid.to_string()]).status().unwrap().success());
 }
 
 /// A running `waypost demo-server --port 0`.
