@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::support::client::Open;
 use crate::support::load::Load;
 use crate::support::procfs::{children, descriptors};
-use crate::support::toml::{demo, named, upstream};
+use crate::support::toml::{command, demo, named, upstream};
 use crate::support::upstream::config;
 use crate::support::{
-    Gateway, Http, StdioClient, eventually, health, listed, metric, own_error, replicas_up,
+    Gateway, Http, Session, StdioClient, eventually, health, listed, metric, own_error, replicas_up,
 };
 
 /// How long a test listens for what must not come.
@@ -283,8 +283,8 @@ fn clients_that_can_be_asked_keep_their_own_replicas_through_a_reload() {
     let plain = demo(&["--era", "legacy"]);
     let gateway = Gateway::start(&config(&one("u", "", &plain)));
     replicas_up(&gateway, "u", 1);
-    let session = crate::support::Session::open(&gateway, r#"{"roots":{}}"#);
-    let pid = |session: &crate::support::Session| {
+    let session = Session::open(&gateway, r#"{"roots":{}}"#);
+    let pid = |session: &Session| {
         let answer = session.call("u__whoami", "{}").answer();
         answer["result"]["structuredContent"]["pid"].as_u64().unwrap_or_else(|| panic!("{answer}"))
     };
@@ -429,4 +429,42 @@ fn a_stop_of_a_gateway_on_a_pipe_answers_what_was_asked() {
     let answer = answer.unwrap();
     assert!(answer["id"] == 2 && answer["result"].is_object(), "{answer}");
     assert_eq!(pipe.close().0, 0);
+}
+
+// === what clients hold ===
+
+/// A resource of the fixture that can be watched.
+const WATCHED: &str = "test://watched-resource";
+
+#[test]
+fn a_watched_resource_is_told_of_after_its_upstream_moved_was_tuned_and_was_made_anew() {
+    let path = crate::support::process::fixture();
+    let fixture = command(&[path.to_str().unwrap(), "--stdio", "--era", "legacy"]);
+    let plain = demo(&["--era", "legacy"]);
+    let gateway = Gateway::start(&config(&one("u", "", &fixture)));
+    listed(&gateway, "u__test_trigger_resource_change");
+    let session = Session::open(&gateway, "{}");
+    let mut stream = Http::open_get(&gateway.url(), &session.id);
+    assert_eq!(stream.event().unwrap(), ":");
+    let watch = format!(r#"{{"uri":"{WATCHED}"}}"#);
+    assert!(session.ask("resources/subscribe", &watch).answer()["result"].is_object());
+    let mut told = |what: &str| {
+        eventually(what, || {
+            // A server that has just come may not have been asked to tell yet.
+            let changed = session.call("u__test_trigger_resource_change", "{}");
+            assert_eq!(changed.verdict(), (200, 0), "{what}: {changed:?}");
+            let news = std::iter::from_fn(|| stream.message_within(Duration::from_millis(300)));
+            let about = |note: &Value| note["method"] == "notifications/resources/updated";
+            news.into_iter().find(about).filter(|note| note["params"]["uri"] == WATCHED)
+        });
+    };
+    told("as it was");
+    for (what, keys, replica) in [
+        ("moved and tuned", "timeout = \"9s\"", fixture.clone()),
+        ("made anew", "timeout = \"9s\"", format!("{fixture}\nenv = {{ ANY = \"1\" }}")),
+    ] {
+        let text = config(&[one("v", "", &plain), one("u", keys, &replica)].concat());
+        assert_eq!(gateway.reload(&text), "applied", "{what}");
+        told(what);
+    }
 }
