@@ -129,3 +129,87 @@ async fn drain(gone: Vec<Gone>, turned: Turned, grace: Duration) {
     let stops = gone.iter().map(|gone| &gone.stop).chain(&turned.beside);
     stops.for_each(CancellationToken::cancel);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::base::{ReplicaName, UpstreamName};
+    use crate::telemetry::Meters;
+    use crate::upstream::Replica;
+    use crate::upstream::place::Numbers;
+    use crate::upstream::replica::Bonds;
+    use crate::upstream::spec::{EraPolicy, HttpSpec, ReplicaKind, ReplicaSpec};
+
+    const BOUND: usize = 3;
+
+    fn gone(stop: &CancellationToken) -> Gone {
+        let kind = HttpSpec { url: "http://127.0.0.1:1/mcp".parse().unwrap(), headers: Vec::new() };
+        let spec = ReplicaSpec {
+            name: ReplicaName::new("a").unwrap(),
+            kind: ReplicaKind::Http(kind),
+            era: EraPolicy::Auto,
+            weight: 1,
+            tier: 0,
+            labels: BTreeMap::new(),
+        };
+        let mut numbers = Numbers::default();
+        let id = numbers.upstream();
+        let bonds = Bonds::new(BOUND, watch::channel(Arc::default()).1, Arc::default());
+        let (upstream, meters) = (UpstreamName::new("u").unwrap(), Meters::new().replica("u", "a"));
+        let replica = Arc::new(Replica::new(upstream, spec, meters, numbers.replica(id), bonds));
+        Gone { replica, bound: BOUND, stop: stop.clone() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_gone_stops_after_the_last_call_that_may_use_it_or_after_the_grace() {
+        let grace = Duration::from_secs(30);
+        for (old_calls, its_calls, longest) in
+            [(2, 0, 2), (0, 3, 3), (2, 5, 5), (5, 2, 5), (90, 0, 30), (0, 90, 30)]
+        {
+            let (over, stop, beside) =
+                (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+            let gone = gone(&stop);
+            let permit = Arc::clone(&gone.replica.permits).try_acquire_owned().unwrap();
+            let turned = Turned { over: over.clone(), beside: vec![beside.clone()] };
+            let calls = async {
+                tokio::time::sleep(Duration::from_secs(old_calls)).await;
+                over.cancel();
+            };
+            let at_it = async {
+                tokio::time::sleep(Duration::from_secs(its_calls)).await;
+                drop(permit);
+            };
+            let began = crate::base::clock::now();
+            let drained = async {
+                drain(vec![gone], turned, grace).await;
+                (
+                    (crate::base::clock::now() - began).as_secs(),
+                    stop.is_cancelled(),
+                    beside.is_cancelled(),
+                )
+            };
+            let (told, ..) = tokio::join!(drained, calls, at_it);
+            assert_eq!(told, (longest, true, true), "{old_calls} {its_calls}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bound_of_calls_grows_at_once_and_shrinks_as_calls_end() {
+        let replica = gone(&CancellationToken::new()).replica;
+        replica.resize(BOUND, 5).await;
+        let taken: Vec<_> =
+            (0..5).map(|_| Arc::clone(&replica.permits).try_acquire_owned().unwrap()).collect();
+        let shrinking = tokio::time::timeout(Duration::from_secs(9), replica.resize(5, 2));
+        let ending = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(taken);
+        };
+        assert!(tokio::join!(shrinking, ending).0.is_ok());
+        assert_eq!(replica.permits.available_permits(), 2);
+    }
+}

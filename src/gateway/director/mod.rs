@@ -344,3 +344,6 @@ fn part_of(builtins: &Builtins) -> Part {
     let tools = builtins.iter().map(|tool| tool.definition().clone()).collect();
     Part { era: Era::Modern, tools, ..Part::default() }
 }
+
+#[cfg(test)]
+mod tests;
