@@ -410,4 +410,23 @@ mod tests {
         let answers = ask(operator, AuthSpec::default(), &[shown]).await;
         assert!(answers[0].ends_with("\r\n\r\nhost"), "where nobody is asked too: {answers:?}");
     }
+
+    #[test]
+    fn keys_stay_until_the_host_that_needs_none_is_bound() {
+        let key = KeySpec {
+            name: PrincipalName::new("alice").unwrap(),
+            key: Secret::new("a-key-that-alice-shows"),
+        };
+        let auth = AuthSpec { keys: vec![key], ..AuthSpec::default() };
+        let public = ListenSpec { host: "0.0.0.0".to_owned(), auth, ..ListenSpec::default() };
+        let asks = |rules: &Rules| !rules.inner.admission.load().keys.is_empty();
+        let rules = Rules::new(&public, 8000);
+        rules.set(&ListenSpec::default());
+        assert!(asks(&rules), "other machines can reach it still");
+        let open = ListenSpec { auth: AuthSpec::default(), ..public.clone() };
+        rules.set(&open);
+        assert!(!asks(&rules), "the operator accepts it");
+        rules.set(&public);
+        assert!(asks(&rules));
+    }
 }

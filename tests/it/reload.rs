@@ -180,6 +180,55 @@ fn a_gateway_on_a_pipe_reloads_too() {
     assert_eq!(pipe.close().0, 0);
 }
 
+#[test]
+fn a_weight_that_changes_takes_effect_and_the_process_stays() {
+    let plain = demo(&[]);
+    let of = |weight: u32| {
+        let a = named("a", &format!("{}\nweight = {weight}", demo(&["--name", "a"])));
+        config(&upstream("u", "balance = \"weighted\"", &[a, named("b", &plain)]))
+    };
+    let gateway = Gateway::start(&of(0));
+    replicas_up(&gateway, "u", 2);
+    let pids = || (0..12).map(|_| whoami(&gateway, "u")).collect::<std::collections::BTreeSet<_>>();
+    let only_b = pids();
+    assert_eq!(only_b.len(), 1, "a is drained");
+    assert_eq!(gateway.reload(&of(1)), "applied");
+    let both = pids();
+    assert!(both.len() == 2 && both.is_superset(&only_b), "{only_b:?} {both:?}");
+    assert_eq!(gateway.reload(&of(0)), "applied");
+    assert_eq!(pids(), only_b);
+    assert_eq!(gateway.reload(&of(1)), "applied");
+    assert_eq!(pids(), both, "the drained one was never stopped");
+}
+
+#[test]
+fn a_key_that_is_new_counts_at_once_and_one_that_is_gone_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, key: &str| std::fs::write(folder.path().join(name), key).unwrap();
+    let keyed = |names: &[&str]| {
+        let path = |name: &&str| folder.path().join(name).display().to_string();
+        let table = |name| format!("{{ name = {name:?}, key = \"${{file:{}}}\" }}", path(name));
+        let keys = names.iter().map(table).collect::<Vec<_>>().join(", ");
+        format!("[auth]\nkeys = [{keys}]\n{}", config(""))
+    };
+    let (old, new) = ("an-old-key-of-alice", "a-new-key-of-alice");
+    write("alice", old);
+    write("bob", "a-key-that-bob-shows");
+    let gateway = Gateway::start(&keyed(&["alice", "bob"]));
+    let ask = |key: &str| {
+        let bearer = format!("Bearer {key}");
+        let (mut headers, body) = Http::modern_parts("1", "tools/list", None, "");
+        headers.push(("Authorization", &bearer));
+        Http::post(&gateway.url(), &headers, &body).status
+    };
+    assert_eq!((ask(old), ask("a-key-that-bob-shows"), ask(new)), (200, 200, 401));
+    write("alice", new);
+    gateway.write(&keyed(&["alice"]));
+    gateway.hang_up();
+    eventually("the new key", || (ask(new) == 200).then_some(()));
+    assert_eq!((ask(old), ask("a-key-that-bob-shows")), (401, 401));
+}
+
 /// How many reloads, a quarter of them invalid: set `WAYPOST_RELOADS=200` for the whole number.
 fn reloads() -> usize {
     std::env::var("WAYPOST_RELOADS").ok().and_then(|text| text.parse().ok()).unwrap_or(16)
