@@ -210,6 +210,7 @@ fn splice(version: Version, rounds: u32) {
         log_level: None,
         abilities: Abilities::NONE,
         key: 0,
+        home: 0,
         mail: None,
     };
     let subject = shape.name.map(|span| Subject { span, name: "tool_17" });

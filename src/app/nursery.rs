@@ -7,6 +7,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Pool;
+use crate::fleet::private::{Make, Raise};
 use crate::fleet::spec::PoolSpec;
 use crate::gateway::director::Spawn;
 use crate::gateway::spec::UpstreamSpec;
@@ -69,7 +70,28 @@ impl Nursery {
     ) -> Pool {
         let (name, spec) = (upstream.name.clone(), upstream.pool.clone());
         let meters = self.meters.pool(name.as_str());
-        Pool::new(name, spec, replicas, nest.watched, nest.stir, meters)
+        let pool = Pool::new(name, spec, replicas, nest.watched, nest.stir, meters);
+        pool.with_raise(self.clone().raise())
+    }
+
+    /// Starts a replica for one client session from the one for everybody. Nobody is told what it
+    /// lists: that is the same as with all others.
+    fn raise(self) -> Raise {
+        let (events, _) = mpsc::channel(1);
+        let keepers = self.means.tasks.stop_token().clone();
+        let make: Arc<Make> = Arc::new(move |base, abilities, stop| {
+            let meters = self.meters.replica(base.upstream.as_str(), base.spec.name.as_str());
+            let bonds = if base.is_child() { base.bonds_of_its_own() } else { base.bonds() };
+            let place = Place { abilities, ..base.place };
+            let (upstream, spec) = (base.upstream.clone(), base.spec.clone());
+            let own = Arc::new(Replica::new(upstream, spec, meters, place, bonds));
+            let report = Report { place, events: events.clone(), updates: self.updates.clone() };
+            let keeper =
+                Keeper { replica: Arc::clone(&own), means: self.means.clone(), report, stop };
+            self.means.tasks.spawn(keeper.run());
+            own
+        });
+        Raise { make, keepers }
     }
 
     /// Starts the keeper of a replica, until it is told to stop.

@@ -23,6 +23,8 @@ pub enum Kind {
     Status(u16),
     /// The upstream no longer knows our session.
     SessionLost,
+    /// What the upstream kept for this client is gone, and the client has not been told yet.
+    StateLost,
     /// A bound of the gateway is reached.
     Overloaded,
     /// A rate limit is reached.

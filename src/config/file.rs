@@ -244,7 +244,7 @@ pub(super) struct Upstream {
     #[schemars(extend("default" = "auto"))]
     pub(super) era: Option<Era>,
     /// Whether clients share its children and sessions.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    #[schemars(extend("default" = "shared"))]
     pub(super) isolation: Option<Isolation>,
     /// Whether its annotations may make retries and hedges legal.
     #[schemars(extend("default" = false))]

@@ -8,12 +8,7 @@ use super::problem::{At, Findings};
 use super::text::{item, join};
 
 /// Paths (`*` = any key or every item of a list) and those of their values that hold already.
-pub(super) const NO_EFFECT: &[(&str, &[&str])] = &[
-    ("defaults.limits.sessions_replica", &[]),
-    ("upstreams.*.isolation", &["shared"]),
-    ("upstreams.*.limits.sessions_replica", &[]),
-    ("upstreams.*.replicas.*.transport", &["http"]),
-];
+pub(super) const NO_EFFECT: &[(&str, &[&str])] = &[("upstreams.*.replicas.*.transport", &["http"])];
 
 /// What the warning says.
 pub(super) const WHAT: &str = "has no effect yet in this version";

@@ -13,6 +13,7 @@ use super::member::Member;
 use super::outcome::Outcome;
 use super::pace::Pace;
 use super::pool::Pool;
+use super::private::Pinned;
 use crate::base::{Fault, Kind, Sent, clock};
 use crate::upstream::large::Large;
 use crate::upstream::lobby::Mailbox;
@@ -50,15 +51,18 @@ pub enum Answered {
 #[derive(Debug)]
 pub struct Held {
     flight: Flight,
-    _place: Place,
-    _seat: Seat,
+    _places: (Place, Seat, Option<Pinned>),
     /// Longest time without a byte of it.
     pub silence: Duration,
 }
 
 impl Held {
-    pub(super) fn new(flight: Flight, place: Place, seat: Seat, silence: Duration) -> Self {
-        Self { flight, _place: place, _seat: seat, silence }
+    pub(super) fn new(
+        flight: Flight,
+        places: (Place, Seat, Option<Pinned>),
+        silence: Duration,
+    ) -> Self {
+        Self { flight, _places: places, silence }
     }
 
     /// The answer has come to its end, or broke off.

@@ -13,6 +13,7 @@ pub mod outcome;
 pub mod pace;
 pub mod pick;
 pub mod pool;
+pub mod private;
 pub mod queue;
 pub mod retry;
 mod seats;

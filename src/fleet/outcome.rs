@@ -98,9 +98,11 @@ impl Outcome {
             }
             Kind::Timeout => Self::new(Signal::Hard, Sample::AtLeast),
             Kind::Protocol | Kind::TooLarge => Self::new(Signal::Protocol, Sample::Nothing),
-            Kind::Overloaded | Kind::RateLimited | Kind::NoReplica | Kind::Cancelled => {
-                Self::new(Signal::Nothing, Sample::Nothing)
-            }
+            Kind::Overloaded
+            | Kind::RateLimited
+            | Kind::NoReplica
+            | Kind::StateLost
+            | Kind::Cancelled => Self::new(Signal::Nothing, Sample::Nothing),
         }
     }
 

@@ -17,8 +17,9 @@ use super::member::{Level, Member};
 use super::outcome::{Outcome, Signal};
 use super::pace::Pace;
 use super::pick::{Balancer, balancer};
+use super::private::{Private, Raise};
 use super::seats::{Able, Seats};
-use super::spec::PoolSpec;
+use super::spec::{Isolation, PoolSpec};
 use super::throttle::Throttle;
 use crate::base::{Fault, Kind, Sent, UpstreamName, clock};
 use crate::proto::Abilities;
@@ -71,6 +72,10 @@ pub struct Pool {
     pub(super) pace: Arc<Pace>,
     /// Its handles on the metrics.
     pub meters: PoolMeters,
+    /// Makes replicas for single client sessions.
+    raise: Option<Raise>,
+    /// What belongs to single client sessions.
+    pub(super) private: Option<Arc<Private>>,
 }
 
 impl Pool {
@@ -108,7 +113,42 @@ impl Pool {
             budget: Arc::new(Mutex::new(Budget::new(now))),
             pace: Arc::default(),
             meters,
+            raise: None,
+            private: None,
         }
+    }
+
+    /// The same with the means to give client sessions replicas of their own.
+    #[must_use]
+    pub fn with_raise(mut self, raise: Raise) -> Self {
+        self.raise = Some(raise);
+        self.private = self.private_for(&self.spec);
+        self
+    }
+
+    /// What belongs to single client sessions by these rules: what there is goes on.
+    fn private_for(&self, spec: &PoolSpec) -> Option<Arc<Private>> {
+        if spec.isolation == Isolation::Shared {
+            return None;
+        }
+        let raise = self.raise.clone()?;
+        let fresh = || Arc::new(Private::new(self.upstream.clone(), raise));
+        Some(self.private.clone().unwrap_or_else(fresh))
+    }
+
+    /// A client session is over.
+    pub fn left(&self, home: u64) {
+        self.private.iter().for_each(|private| private.left(home));
+    }
+
+    /// Ends what belongs to client sessions that have not called for long.
+    pub fn sweep(&self, now: Instant) {
+        self.private.iter().for_each(|private| private.sweep(now));
+    }
+
+    /// How many client sessions have something of their own here.
+    pub fn sessions(&self) -> usize {
+        self.private.as_ref().map_or(0, |private| private.len())
     }
 
     /// What it is made from.
@@ -132,6 +172,7 @@ impl Pool {
             known.map_or_else(fresh, |known| known.under(spec))
         };
         let members: Vec<_> = replicas.iter().zip(&spec.replicas).map(member).collect();
+        let private = self.private_for(&spec);
         let same = self.spec.balance == spec.balance;
         Self {
             upstream: self.upstream.clone(),
@@ -151,6 +192,8 @@ impl Pool {
             budget: Arc::clone(&self.budget),
             pace: Arc::clone(&self.pace),
             meters: self.meters.clone(),
+            raise: self.raise.clone(),
+            private,
         }
     }
 
@@ -261,9 +304,8 @@ impl Pool {
         let until = tokio::time::Instant::from_std(clock::now() + longest);
         loop {
             let stirred = self.stir.notified();
-            let starting = |r: &Arc<Replica>| r.state() == State::Starting;
-            let waits =
-                if self.is_up() { seats.any_new() } else { self.replicas.iter().any(starting) };
+            let starting = |member: &Arc<Member>| member.replica.state() == State::Starting;
+            let waits = if seats.is_up() { seats.any_new() } else { seats.iter().any(starting) };
             if !waits {
                 return;
             }

@@ -46,6 +46,11 @@ impl Seats<'_> {
         (0..self.members.len()).filter_map(|place| self.get(place))
     }
 
+    /// Whether any of them takes calls.
+    pub(super) fn is_up(&self) -> bool {
+        self.iter().any(|member| member.replica.is_up())
+    }
+
     /// Whether one for the client's own abilities starts for the first time.
     pub(super) fn any_new(&self) -> bool {
         self.own().iter().flatten().any(|own| own.replica.is_new())

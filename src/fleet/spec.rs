@@ -67,11 +67,23 @@ pub enum HashOn {
     Header(HeaderName),
 }
 
+/// Whether clients share the children and sessions of an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// They do: each call goes to any replica.
+    #[default]
+    Shared,
+    /// Each client session has a child or an upstream session of its own.
+    Session,
+}
+
 /// The replicas of one upstream and the rules over them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolSpec {
     /// At least one, unless the upstream is off.
     pub replicas: Vec<ReplicaSpec>,
+    /// Whether clients share them.
+    pub isolation: Isolation,
     /// How one of them is chosen.
     pub balance: Balance,
     /// What `consistent_hash` hashes.
@@ -102,6 +114,7 @@ impl PoolSpec {
     pub fn new(replicas: Vec<ReplicaSpec>) -> Self {
         Self {
             replicas,
+            isolation: Isolation::default(),
             balance: Balance::default(),
             hash_on: HashOn::default(),
             timeout: TIMEOUT,

@@ -14,12 +14,14 @@ use super::member::{Level, Member};
 use super::pace::Pace;
 use super::pick::{Ask, Balancer, Choice, choose};
 use super::pool::Pool;
+use super::private::{Lost, Pin, Pinned};
 use super::retry::{Tried, Verdict, decide};
 use super::seats::{Choosing, Seats};
 use crate::base::rng::Draws;
 use crate::base::{Fault, Kind, Sent, clock, rng};
 use crate::proto::answer::Body;
 use crate::proto::error::INTERNAL;
+use crate::proto::{Abilities, Method};
 use crate::upstream::replica::State;
 use crate::upstream::{Done, Replica, Request, Told};
 
@@ -55,12 +57,20 @@ impl Pool {
         mut tell: impl FnMut(Told) + Send,
     ) -> Result<Answered, Fault> {
         let deadline = clock::now() + self.spec.timeout_max;
-        let seats = self.known_seats(request.caller.abilities).await;
+        let pinned = self.pinned(request)?;
+        let own = pinned.as_ref().map(|pinned| [Arc::clone(&pinned.0.member)]);
+        let seats = match &own {
+            Some(own) => Seats { members: own, able: None, abilities: Abilities::NONE },
+            None => self.known_seats(request.caller.abilities).await,
+        };
         let mut tries = Tries::new(self, &seats, terms, deadline);
         tries.throttled()?;
         loop {
-            if !self.is_up() || seats.any_new() {
+            if !seats.is_up() || seats.any_new() {
                 self.starting(&seats).await;
+            }
+            if let Some(pinned) = &pinned {
+                self.told_of_loss(&pinned.0, request)?;
             }
             let chosen = match tries.seated() {
                 Some(chosen) => chosen,
@@ -68,10 +78,17 @@ impl Pool {
                 None => Box::pin(tries.wait(request.caller.key)).await?,
             };
             let (outcome, chosen) = tries.attempt(chosen, request, &mut tell).await;
+            if let Some(pinned) = &pinned
+                && terms.effect != Effect::ReadOnly
+                && outcome.as_ref().err().is_none_or(|fault| fault.sent == Sent::Maybe)
+            {
+                pinned.0.changed();
+            }
             let (fault, answer) = match outcome {
                 Ok(Got::Large(large, flight)) => {
                     let Some(seat) = tries.seat.take() else { return Err(self.nobody()) };
-                    let held = Held::new(flight, chosen.place, seat, self.spec.timeout);
+                    let places = (chosen.place, seat, pinned);
+                    let held = Held::new(flight, places, self.spec.timeout);
                     return Ok(Answered::Large(large, held));
                 }
                 Ok(Got::Done(done)) => match tries.server_error(&done) {
@@ -91,6 +108,27 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// What belongs to the client session of a call, where clients do not share.
+    fn pinned(&self, request: &Request<'_>) -> Result<Option<Pinned>, Fault> {
+        let Some(private) = &self.private else { return Ok(None) };
+        let home = (request.caller.home, request.caller.abilities);
+        let most = self.spec.limits.sessions_replica;
+        private.pin(home, &self.members, most, clock::now()).map(Some)
+    }
+
+    /// A client session whose state is lost is told so, once, instead of an answer to its next call
+    /// of a tool.
+    fn told_of_loss(&self, pin: &Pin, request: &Request<'_>) -> Result<(), Fault> {
+        if request.shape.method != Method::ToolsCall || !pin.member.replica.is_up() {
+            return Ok(());
+        }
+        let Some(lost) = pin.notice() else { return Ok(()) };
+        self.meters.session_lost(lost != Lost::Silent);
+        let Lost::Told(why) = lost else { return Ok(()) };
+        let text = format!("what {} kept for this session was lost ({why})", self.upstream);
+        Err(Fault::upstream(Kind::StateLost, Sent::No, text))
     }
 
     /// Whether any replica that would take a call has room for one.

@@ -29,6 +29,7 @@ pub fn modern_caller(
         info: slice(shape.keys.client_info),
         log_level: shape.keys.log_level.and_then(|m| Level::read(m.value.of(body))),
         abilities: Abilities::NONE,
+        home: who.as_deref().map_or(0, Principal::key),
         key: who.as_deref().map_or(connection, Principal::key),
         who,
         mail: None,

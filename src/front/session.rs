@@ -51,6 +51,20 @@ pub struct Session {
     used_ms: AtomicU64,
     /// Its place among the sessions of its principal.
     _counted: Option<Counted>,
+    _leaves: Option<Leaves>,
+}
+
+/// A session is over when this is dropped: what upstreams keep for it alone ends.
+#[derive(Debug)]
+struct Leaves {
+    gateway: Gateway,
+    home: u64,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.gateway.left(self.home);
+    }
 }
 
 /// Most calls of one session that can be cancelled by a notification at once.
@@ -70,10 +84,13 @@ impl Session {
             log_level: None,
             abilities,
             key: rng::draw(),
+            home: rng::draw(),
             mail: Some(Arc::default()),
         };
         let told = gateway.changes().borrow().of(abilities);
-        Self::of(hello.version, caller, gateway.demand(abilities), told)
+        let home = caller.home;
+        let session = Self::of(hello.version, caller, gateway.demand(abilities), told);
+        Self { _leaves: Some(Leaves { gateway: gateway.clone(), home }), ..session }
     }
 
     /// Stands in for a session of a client that has not said hello: it declared nothing.
@@ -86,6 +103,7 @@ impl Session {
             log_level: None,
             abilities: Abilities::NONE,
             key: rng::draw(),
+            home: rng::draw(),
             mail: None,
         };
         Self::of(Version::LEGACY_NEWEST, caller, None, Counts::default())
@@ -105,6 +123,7 @@ impl Session {
             streams: AtomicUsize::new(0),
             used_ms: AtomicU64::new(0),
             _counted: None,
+            _leaves: None,
         }
     }
 

@@ -15,7 +15,7 @@ fn row(fault: &Fault) -> (i64, &'static str) {
         (Kind::Overloaded, Sent::No) => (OVERLOADED, "overloaded"),
         (Kind::RateLimited, _) => (OVERLOADED, "rate_limited"),
         (Kind::TooLarge, _) => (TOO_LARGE, "too_large"),
-        (Kind::SessionLost, _) => (SESSION_LOST, "session_lost"),
+        (Kind::SessionLost | Kind::StateLost, _) => (SESSION_LOST, "session_lost"),
         (Kind::Timeout, Sent::Maybe) => (DEADLINE, "deadline"),
         (_, Sent::No | Sent::Rejected) => (UNAVAILABLE, "unavailable"),
         (_, Sent::Maybe) => (DELIVERY_UNKNOWN, "delivery_unknown"),
@@ -61,9 +61,14 @@ pub fn status(fault: &Fault) -> Status {
         (Kind::Timeout, _) => Status::Timeout,
         (Kind::RateLimited, _) => Status::RateLimited,
         (Kind::Cancelled, Side::Client) => Status::Cancelled,
-        (Kind::Connect | Kind::NoReplica | Kind::Overloaded | Kind::SessionLost, _) => {
-            Status::Unavailable
-        }
+        (
+            Kind::Connect
+            | Kind::NoReplica
+            | Kind::Overloaded
+            | Kind::SessionLost
+            | Kind::StateLost,
+            _,
+        ) => Status::Unavailable,
         _ => Status::Error,
     }
 }

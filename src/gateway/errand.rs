@@ -11,7 +11,7 @@ use crate::fleet::{Pace, Terms};
 use crate::proto::answer::{Body, Reader, ResultKind, mend};
 use crate::proto::error::{
     ErrorBody, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, LEGACY_NOT_FOUND, LEGACY_URL_ELICITATION,
-    METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION,
+    METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION, result_message,
 };
 use crate::proto::passage::Summary;
 use crate::proto::scan::{member, unquote};
@@ -114,11 +114,27 @@ pub(super) fn refuse(call: Call<'_>, status: u16, error: &ErrorBody) -> Reply {
 
 /// A fault, told to the client.
 fn faulty(upstream: &Upstream, fault: &Fault, call: Call<'_>) -> End {
+    if fault.kind == Kind::StateLost {
+        return state_lost(fault, call);
+    }
     if fault.kind == Kind::Overloaded {
         upstream.pool.meters.shed.increment(1);
     }
     let error = answer::error(fault, Some(upstream.spec.name.as_str()));
     End::new(refuse(call, 200, &error), answer::status(fault))
+}
+
+/// The client must build the state that was lost anew: a result of the tool, so that the model sees
+/// it (2026-07-28, server/tools, "Error Handling").
+fn state_lost(fault: &Fault, call: Call<'_>) -> End {
+    let text =
+        format!("{fault}. This call did not run. Create what you need anew, and call again.");
+    let mut result = json!({ "content": [{ "type": "text", "text": text }], "isError": true });
+    if let (Era::Modern, Some(result)) = (call.caller.era, result.as_object_mut()) {
+        result.insert("resultType".to_owned(), "complete".into());
+    }
+    let message = result_message(call.id(), result.to_string().as_bytes());
+    End::new(Reply::ok(message), Status::Error)
 }
 
 /// A large answer, mended while it passes.

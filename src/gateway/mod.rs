@@ -160,6 +160,13 @@ impl Gateway {
         dispatch::dispatch(&self.inner, call, tell).await
     }
 
+    /// A client session is over: what upstreams keep for it alone ends.
+    pub fn left(&self, home: u64) {
+        for upstream in &self.inner.snapshot.load().upstreams {
+            upstream.pool.left(home);
+        }
+    }
+
     /// Counts a request that a front answered by itself.
     pub fn answered(&self, method: Method, ok: bool) {
         self.inner.methods.count(method, ok);

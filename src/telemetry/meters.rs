@@ -235,6 +235,12 @@ impl PoolMeters {
         self.by(names::HEDGES, "result", result).increment(1);
     }
 
+    /// What belonged to a client session was lost; `dirty` = its client was told.
+    pub fn session_lost(&self, dirty: bool) {
+        let dirty = if dirty { "true" } else { "false" };
+        self.by(names::SESSIONS_LOST, "dirty", dirty).increment(1);
+    }
+
     /// Failures are rare enough to look their counter up.
     fn by(&self, name: &'static str, label: &'static str, value: &'static str) -> Counter {
         let upstream = Label::new("upstream", self.upstream.to_string());
@@ -251,7 +257,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Protocol => "protocol",
         Kind::TooLarge => "too_large",
         Kind::Status(_) => "status",
-        Kind::SessionLost => "session_lost",
+        Kind::SessionLost | Kind::StateLost => "session_lost",
         Kind::Overloaded => "overloaded",
         Kind::RateLimited => "rate_limited",
         Kind::NoReplica => "no_replica",

@@ -105,6 +105,8 @@ pub const RETRIES: &str = "mcp_retries_total";
 pub const RETRIES_DENIED: &str = "mcp_retries_denied_total";
 /// Calls that were asked a second time.
 pub const HEDGES: &str = "mcp_hedges_total";
+/// What belonged to client sessions and was lost.
+pub const SESSIONS_LOST: &str = "mcp_session_lost_total";
 /// Calls refused at a bound.
 pub const SHED: &str = "mcp_shed_total";
 /// Requests that showed no key of ours.
@@ -157,6 +159,11 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
     (RETRIES_DENIED, MetricKind::Counter, "Calls that failed and were not sent again, by reason"),
     (FAILOVERS, MetricKind::Counter, "Calls that were sent again to another replica"),
     (HEDGES, MetricKind::Counter, "Slow calls that were asked a second time, by which answer won"),
+    (
+        SESSIONS_LOST,
+        MetricKind::Counter,
+        "State of client sessions lost with an upstream, by whether the client was told",
+    ),
     (SHED, MetricKind::Counter, "Calls refused at a bound, by stage"),
     (AUTH_FAIL, MetricKind::Counter, "Requests refused because they showed no valid key, by why"),
     (SESSIONS, MetricKind::Gauge, "Client sessions by era"),

@@ -47,6 +47,9 @@ pub struct Caller {
     /// What tells it from other clients: the same for a principal, else for a session or a
     /// connection.
     pub key: u64,
+    /// Whose state it is that an upstream keeps: a legacy session's, a principal's, else that of all
+    /// modern clients together (0).
+    pub home: u64,
     /// Where it gets what belongs to it outside of its calls.
     pub mail: Option<Arc<Mailbox>>,
 }
@@ -304,6 +307,7 @@ mod tests {
             log_level: None,
             abilities: Abilities::NONE,
             key: 0,
+            home: 0,
             mail: None,
         };
         let request = Request {

@@ -147,6 +147,7 @@ mod tests {
             log_level,
             abilities: Abilities::NONE,
             key: 0,
+            home: 0,
             mail: mail.cloned(),
         }
     }

@@ -236,6 +236,8 @@ pub struct Replica {
     pub meters: ReplicaMeters,
     /// Calls in flight, bounded.
     pub permits: Arc<Semaphore>,
+    /// How many they were when it was made.
+    bound: usize,
     /// Which one it is, and what its clients can be asked for: the gateway declares that in the
     /// handshake. Replicas for clients of some ability stand beside the one for everybody.
     pub place: Place,
@@ -279,6 +281,7 @@ impl Replica {
             upstream,
             spec,
             meters,
+            bound: permits.available_permits(),
             permits,
             place,
             watched,
@@ -390,6 +393,11 @@ impl Replica {
     pub(super) fn set_taken(&self, uris: Arc<BTreeSet<String>>) {
         *self.taken.lock() = uris;
         self.stir.notify_waiters();
+    }
+
+    /// The same with places of its own: another process takes as many calls as this one.
+    pub fn bonds_of_its_own(&self) -> Bonds {
+        Bonds { permits: Arc::new(Semaphore::new(self.bound)), ..self.bonds() }
     }
 
     /// What one that stands beside it has in common with it.

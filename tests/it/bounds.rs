@@ -23,6 +23,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_ejections_total", "counter", &["upstream", "reason"]),
     ("mcp_retries_total", "counter", &["upstream", "reason"]),
     ("mcp_retries_denied_total", "counter", &["upstream", "why"]),
+    ("mcp_session_lost_total", "counter", &["upstream", "dirty"]),
     ("mcp_hedges_total", "counter", &["upstream", "result"]),
     ("mcp_failovers_total", "counter", &["upstream"]),
     ("mcp_shed_total", "counter", &["stage"]),
@@ -222,6 +223,7 @@ fn names_kinds_and_labels_of_the_metrics_are_the_contract() {
         "mcp_child_restarts_total",
         "mcp_ejections_total",
         "mcp_hedges_total",
+        "mcp_session_lost_total",
         "mcp_retries_total",
         "mcp_retries_denied_total",
     ];

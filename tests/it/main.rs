@@ -27,6 +27,7 @@ mod handshakes;
 mod hanging_list;
 mod hidden;
 mod inflight;
+mod isolation;
 mod key_verbs;
 mod keys;
 mod ladder;

@@ -94,6 +94,7 @@ async fn direct(gateway: &Gateway, params: &Value) -> anyhow::Result<Value> {
         log_level: None,
         abilities: Abilities::NONE,
         key: 0,
+        home: 0,
         mail: None,
     };
     let call = Call { body: &body, shape: &shape, caller: &caller, headers: None };

@@ -12,7 +12,9 @@ use crate::catalog::spec::{NamingSpec, OfferSpec};
 use crate::config::file;
 use crate::config::problem::{At, Findings};
 use crate::config::text::join;
-use crate::fleet::spec::{Balance, Effect, Expression, HashOn, PoolSpec, TIMEOUT, TIMEOUT_MAX};
+use crate::fleet::spec::{
+    Balance, Effect, Expression, HashOn, Isolation, PoolSpec, TIMEOUT, TIMEOUT_MAX,
+};
 use crate::gateway::spec::UpstreamSpec;
 use crate::upstream::spec::{EraPolicy, ReplicaSpec};
 
@@ -158,6 +160,10 @@ fn pool(
     }
     let (timeout, timeout_max) = timeouts(context, upstream, path, findings);
     PoolSpec {
+        isolation: match upstream.isolation {
+            None | Some(file::Isolation::Shared) => Isolation::Shared,
+            Some(file::Isolation::Session) => Isolation::Session,
+        },
         balance: balance(upstream, path, findings),
         hash_on: hash_on(upstream, path, findings),
         timeout,

@@ -72,14 +72,16 @@ fn a_file_that_is_not_there_is_a_problem_only_if_it_was_named() {
 #[test]
 fn a_report_is_text_and_json() {
     let cli = CliOverrides::default();
-    let environment =
-        fixed("[server]\nport = 70000\n[defaults]\nlimits.sessions_replica = 9\n", &[]);
+    let environment = fixed(
+        "[server]\nport = 70000\n[[upstreams.a.replicas]]\nurl = \"http://h/\"\ntransport = \"sse\"\n",
+        &[],
+    );
     let report = check(None, &cli, &environment);
     assert!(!report.is_good());
     assert_eq!(
         report.to_text(),
         "gateway.toml:2:8: server.port: 70000 is out of range\n  hint: from 0 to 65535\n\
-         gateway.toml:4:8: warning: defaults.limits.sessions_replica: has no effect yet in this version\n\
+         gateway.toml:5:1: warning: upstreams.a.replicas[0].transport: has no effect yet in this version\n\
          gateway.toml: 1 problem, 1 warning\n"
     );
     assert_eq!(
@@ -92,8 +94,8 @@ fn a_report_is_text_and_json() {
                 "key": "server.port", "message": "70000 is out of range", "hint": "from 0 to 65535",
             }],
             "warnings": [{
-                "origin": "file", "file": "gateway.toml", "line": 4, "column": 8,
-                "key": "defaults.limits.sessions_replica", "message": "has no effect yet in this version", "hint": null,
+                "origin": "file", "file": "gateway.toml", "line": 5, "column": 1,
+                "key": "upstreams.a.replicas[0].transport", "message": "has no effect yet in this version", "hint": null,
             }],
         })
     );

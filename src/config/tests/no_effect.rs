@@ -5,22 +5,12 @@ use super::*;
 #[test]
 fn each_key_without_effect_is_told() {
     let text = r#"
-[defaults]
-limits = { sessions_replica = 5, inflight = 9 }
-[upstreams.a]
-isolation = "session"
-limits = { sessions_replica = 5 }
 [[upstreams.a.replicas]]
 url = "http://h/"
 transport = "sse"
 "#;
     let what = "has no effect yet in this version";
-    let expected = [
-        "3:12: defaults.limits.sessions_replica",
-        "5:1: upstreams.a.isolation",
-        "6:12: upstreams.a.limits.sessions_replica",
-        "9:1: upstreams.a.replicas[0].transport",
-    ];
+    let expected = ["4:1: upstreams.a.replicas[0].transport"];
     assert_eq!(warnings_with(text, &[]), expected.map(|line| format!("{line}: {what}")));
     assert_eq!(expected.len(), crate::config::no_effect::NO_EFFECT.len(), "the list is all here");
 }

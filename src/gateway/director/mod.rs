@@ -325,6 +325,7 @@ impl Director {
     /// Forgets the tools of upstreams, and the clients, that have been away for longer than their
     /// grace.
     fn forget(&mut self, now: Instant) -> bool {
+        self.upstreams.iter().for_each(|standing| standing.upstream.pool.sweep(now));
         let mut changed = false;
         for Standing { listed, recalled, .. } in &mut self.upstreams {
             let since = |l: &Listed| l.gone.map(|gone| now.saturating_duration_since(gone));
