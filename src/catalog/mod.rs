@@ -16,6 +16,7 @@ pub mod page;
 mod places;
 mod prompt;
 mod resource;
+pub mod skew;
 pub mod spec;
 mod template;
 mod tool;

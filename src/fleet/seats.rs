@@ -71,6 +71,8 @@ pub(super) struct Choosing<'a> {
     pub(super) seats: &'a Seats<'a>,
     pub(super) level: Level,
     pub(super) tried: &'a [usize],
+    /// The ones that may take it; `None` = all.
+    pub(super) fits: Option<&'a [usize]>,
     pub(super) now: Instant,
 }
 
@@ -80,7 +82,7 @@ impl Field for Choosing<'_> {
     }
 
     fn at(&self, place: usize) -> Option<Candidate> {
-        if self.tried.contains(&place) {
+        if self.tried.contains(&place) || self.fits.is_some_and(|fits| !fits.contains(&place)) {
             return None;
         }
         let member = self.seats.get(place)?;

@@ -43,6 +43,8 @@ pub struct Terms<'a> {
     pub pace: Option<&'a Arc<Pace>>,
     /// What `hash_on` names, hashed.
     pub key: Option<u64>,
+    /// The replicas that may take it, by place; `None` = all.
+    pub fits: Option<&'a [usize]>,
     /// Another balancer than the upstream's own, for this call.
     pub balancer: Option<&'a dyn Balancer>,
 }
@@ -274,6 +276,11 @@ impl<'a> Tries<'a> {
         self.honest(fault.retry_after(Some(RETRY_AFTER + spread)))
     }
 
+    /// The replicas that may take it. A client session has one, which is not in question.
+    fn fits(&self) -> Option<&'a [usize]> {
+        if self.pool.private.is_some() { None } else { self.terms.fits }
+    }
+
     /// The replica that takes the next try.
     fn choose(&self, now: Instant) -> Option<Choice> {
         let balancer = self.terms.balancer.unwrap_or(self.pool.balancer.as_ref());
@@ -282,7 +289,8 @@ impl<'a> Tries<'a> {
         let room = |place: usize| self.seats.get(place).is_some_and(|member| member.has_room());
         let at = |level| {
             let (pool, seats, tried) = (self.pool.as_ref(), self.seats, self.tried.as_slice());
-            choose(balancer, &Choosing { pool, seats, level, tried, now }, &room, &ask)
+            let field = Choosing { pool, seats, level, tried, fits: self.fits(), now };
+            choose(balancer, &field, &room, &ask)
         };
         let panic = || self.terms.effect.is_repeatable() && self.pool.is_panicking(now);
         let choice = at(Level::Well).or_else(|| at(Level::Doubtful));
@@ -297,7 +305,8 @@ impl<'a> Tries<'a> {
             return None;
         }
         for (place, member) in self.seats.iter().enumerate() {
-            let free = matches!(self.pool.look(member, now), Gate::Probing { free: true });
+            let fits = self.fits().is_none_or(|fits| fits.contains(&place));
+            let free = fits && matches!(self.pool.look(member, now), Gate::Probing { free: true });
             if free
                 && member.has_room()
                 && member.candidate(Level::AnyUp, now).is_some()
@@ -384,7 +393,8 @@ impl<'a> Tries<'a> {
             return None;
         }
         let tried = [chosen.index];
-        let field = Choosing { pool, seats: self.seats, level: Level::Well, tried: &tried, now };
+        let (seats, level, fits) = (self.seats, Level::Well, self.fits());
+        let field = Choosing { pool, seats, level, tried: &tried, fits, now };
         let room = |place: usize| self.seats.get(place).is_some_and(|member| member.has_room());
         let ask = Ask { draw: rng::draw(), ..Ask::default() };
         let choice = choose(pool.balancer.as_ref(), &field, &room, &ask)?;

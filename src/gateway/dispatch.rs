@@ -210,8 +210,15 @@ async fn one_call(
             let mut timer = Timer { meters, began, status: Status::Cancelled };
             let mirrored = call.headers.map_or(Mirrored::Nothing, Mirrored::Headers);
             let nature = nature(snapshot, place, name, Hints::default(), call);
-            let errand =
-                Errand { place, name, span: call.shape.name, mirrored, nature, pace: None };
+            let errand = Errand {
+                place,
+                name,
+                span: call.shape.name,
+                mirrored,
+                nature,
+                pace: None,
+                fits: None,
+            };
             let end = upstream(inner, snapshot, errand, call, tell).await;
             timer.status = end.status;
             (end.reply, None)
@@ -290,7 +297,8 @@ async fn known(
             let mirrored = Mirrored::Schema(&tool.header_params);
             let (name, span) = (&*tool.original, call.shape.name);
             let nature = nature(snapshot, place, name, tool.hints, call);
-            let errand = Errand { place, name, span, mirrored, nature, pace: Some(pace) };
+            let fits = snapshot.view(call.caller.abilities).fits(place, name);
+            let errand = Errand { place, name, span, mirrored, nature, pace: Some(pace), fits };
             upstream(inner, snapshot, errand, call, tell).await
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::base::{Fault, Kind, hash};
+use crate::catalog::skew::Copies;
 use crate::fleet::pool::{Answered, Held};
 use crate::fleet::spec::{Balance, HashOn, PoolSpec};
 use crate::fleet::{Pace, Terms};
@@ -41,6 +42,8 @@ pub(super) struct Errand<'a> {
     pub(super) nature: Nature,
     /// How long calls of its tool take.
     pub(super) pace: Option<&'a Arc<Pace>>,
+    /// The replicas that offer the tool as the client knows it; `None` = all.
+    pub(super) fits: Option<&'a Copies>,
 }
 
 /// A request to an upstream, and its answer mended for the client.
@@ -51,7 +54,7 @@ pub(super) async fn upstream(
     call: Call<'_>,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> End {
-    let Errand { place, name, span, mirrored, nature, pace } = errand;
+    let Errand { place, name, span, mirrored, nature, pace, fits } = errand;
     let Some(upstream) = snapshot.upstreams.get(place) else {
         let error = unknown(snapshot, call.caller.abilities, name);
         return End::new(refuse(call, 200, &error), Status::Invalid);
@@ -65,6 +68,7 @@ pub(super) async fn upstream(
         pace,
         key: key(upstream.pool.spec(), call),
         balancer: None,
+        fits: fits.map(Copies::as_slice),
     };
     match upstream.pool.call(&request, &terms, tell).await {
         Ok(Answered::Done(done)) => settle(inner, place, upstream, &done, call),

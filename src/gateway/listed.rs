@@ -8,6 +8,7 @@ use crate::proto::{Era, Offers};
 use crate::upstream::listing::{List, Listing};
 use crate::upstream::report::Happening;
 
+use super::director::GRACE;
 use super::snapshot::{Keep, LIST_TTL, SILENT_TTL};
 
 /// What one replica listed last.
@@ -36,6 +37,12 @@ impl Listed {
                 None
             }
         }
+    }
+
+    /// Whether what it listed still counts: it is here, or was a short time ago.
+    pub fn counts(&self, now: Instant) -> bool {
+        let away = self.gone.map(|gone| now.saturating_duration_since(gone));
+        self.known.is_some() && away.is_none_or(|away| away <= GRACE)
     }
 
     /// Whether it is up and has listed.

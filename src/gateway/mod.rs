@@ -95,6 +95,7 @@ impl Gateway {
         let view = snapshot::View::build(
             crate::catalog::Catalog::default(),
             crate::catalog::PerKind::default(),
+            Vec::new(),
         );
         let none = std::collections::HashMap::new();
         let snapshot = Snapshot::build((view, none), "__", Vec::new(), builtins, meters, None);

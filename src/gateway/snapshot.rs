@@ -11,6 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::base::UpstreamName;
 use crate::builtin::Builtins;
+use crate::catalog::skew::{Copies, Fits};
 use crate::catalog::{CacheScope, Catalog, Kind, PageSpec, Pages, PerKind};
 use crate::fleet::{Pace, Pool};
 use crate::proto::{Abilities, Offers, Version, legacy, modern};
@@ -76,18 +77,26 @@ pub struct View {
     pub pages: Pages,
     /// How long they may be kept.
     pub keep: PerKind<Keep>,
+    /// Tools that not all replicas of an upstream offer alike, by the upstream's place.
+    pub fits: Vec<Fits>,
 }
 
 impl View {
     /// Renders everything that can be rendered now instead of per call.
-    pub fn build(catalog: Catalog, keep: PerKind<Keep>) -> Self {
+    pub fn build(catalog: Catalog, keep: PerKind<Keep>, fits: Vec<Fits>) -> Self {
         let raw = RawValue::from_string(server_info().to_string()).unwrap_or_default();
         let scope = |kind: Kind| {
             if keep[kind].private { CacheScope::Private } else { CacheScope::Public }
         };
         let scopes = PerKind::from_fn(scope);
         let pages = Pages::render(&catalog, &PageSpec { scopes, server_info: &raw });
-        Self { catalog, pages, keep }
+        Self { catalog, pages, keep, fits }
+    }
+
+    /// The replicas that a tool of an upstream may be called at; `None` = all of them.
+    pub fn fits(&self, place: usize, tool: &str) -> Option<&Copies> {
+        // Most often there is nothing to look up.
+        self.fits.get(place).filter(|fits| !fits.is_empty())?.get(tool)
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn answer(
 /// A request about something that is mirrored in no parameter headers.
 fn asked(method: Method, place: usize, name: &str, span: Option<Span>) -> Errand<'_> {
     let (mirrored, nature) = (Mirrored::Nothing, effect::of_method(method));
-    Errand { place, name, span, mirrored, nature, pace: None }
+    Errand { place, name, span, mirrored, nature, pace: None, fits: None }
 }
 
 /// Who has the prompt of this name, and how they call it.

@@ -177,6 +177,11 @@ impl Meters {
         self.gauge(names::CONFIG_GENERATION, Vec::new())
     }
 
+    /// Tools that not all replicas of an upstream offer alike.
+    pub fn catalog_skew(&self, upstream: &str) -> Gauge {
+        self.gauge(names::CATALOG_SKEW, vec![Label::new("upstream", upstream.to_owned())])
+    }
+
     /// Calls refused at a bound.
     pub fn shed(&self, stage: &'static str) -> Counter {
         self.counter(names::SHED, vec![Label::new("stage", stage)])

@@ -115,6 +115,8 @@ pub const AUTH_FAIL: &str = "mcp_auth_fail_total";
 pub const SESSIONS: &str = "mcp_sessions";
 /// What the catalog offers.
 pub const CATALOG_ITEMS: &str = "mcp_catalog_items";
+/// Tools that not all replicas offer alike.
+pub const CATALOG_SKEW: &str = "mcp_catalog_skew";
 /// Restarts of children.
 pub const CHILD_RESTARTS: &str = "mcp_child_restarts_total";
 /// Reloads of the configuration.
@@ -168,6 +170,7 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
     (AUTH_FAIL, MetricKind::Counter, "Requests refused because they showed no valid key, by why"),
     (SESSIONS, MetricKind::Gauge, "Client sessions by era"),
     (CATALOG_ITEMS, MetricKind::Gauge, "Items on offer, by kind"),
+    (CATALOG_SKEW, MetricKind::Gauge, "Tools that not all replicas of the upstream offer alike"),
     (CHILD_RESTARTS, MetricKind::Counter, "Ends of child processes that were up, by reason"),
     (CONFIG_RELOADS, MetricKind::Counter, "Reloads of the configuration, by result"),
     (

@@ -30,6 +30,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_auth_fail_total", "counter", &["why"]),
     ("mcp_sessions", "gauge", &["era"]),
     ("mcp_catalog_items", "gauge", &["kind"]),
+    ("mcp_catalog_skew", "gauge", &["upstream"]),
     ("mcp_child_restarts_total", "counter", &["upstream", "reason"]),
     ("mcp_build_info", "gauge", &["version"]),
     ("mcp_config_generation", "gauge", &[]),

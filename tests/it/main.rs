@@ -48,6 +48,7 @@ mod reuse;
 mod rmcp_peers;
 mod sessions;
 mod shares;
+mod skew;
 mod slow_reader;
 mod smoke;
 mod stdio_front;

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::base::clock;
+use crate::catalog::skew::{Copy, United, unite};
 use crate::catalog::spec::OfferSpec;
 use crate::catalog::{Merged, Owner, Part, Report, Source, merge};
 use crate::gateway::listed::{Known, Listed, kept};
 use crate::gateway::snapshot::View;
 use crate::proto::Abilities;
+use crate::upstream::Replica;
 
 use super::Director;
 
@@ -33,13 +36,41 @@ impl Director {
     }
 
     pub(super) fn view(&self, abilities: Abilities) -> (Vec<Report>, View) {
-        let Merged { catalog, reports } = self.merge(abilities);
-        let places = 0..self.upstreams.len();
-        let known: Vec<_> = places.map(|at| self.known(at, abilities)).collect();
-        (reports, View::build(catalog, kept(&known)))
+        let places = || 0..self.upstreams.len();
+        let united: Vec<_> = places().map(|at| self.united(at, abilities)).collect();
+        let Merged { catalog, reports } = self.merge(abilities, &united);
+        let known: Vec<_> = places().map(|at| self.known(at, abilities)).collect();
+        let fits = united.into_iter().map(|united| united.map(|u| u.fits).unwrap_or_default());
+        (reports, View::build(catalog, kept(&known), fits.collect()))
     }
 
-    fn merge(&self, abilities: Abilities) -> Merged {
+    /// What the replicas of an upstream offer together, where they differ.
+    fn united(&self, at: usize, abilities: Abilities) -> Option<United> {
+        let best = &self.known(at, abilities)?.part;
+        let standing = self.upstreams.get(at)?;
+        let replicas = &standing.upstream.pool.replicas;
+        let beside = |replica: &Arc<Replica>| {
+            let beside = self.able.get(&abilities)?.beside.get(&replica.place.replica)?;
+            Some(&beside.listed)
+        };
+        let own: Vec<_> = replicas.iter().map(beside).collect();
+        // What servers list for clients of these abilities is not compared with what they list for
+        // others.
+        let any_own = own.iter().flatten().any(|listed| listed.known.is_some());
+        let all: Vec<Option<&Listed>> =
+            if any_own { own } else { standing.listed.iter().map(Some).collect() };
+        let now = clock::now();
+        let mut copies = Vec::with_capacity(replicas.len());
+        for ((place, replica), listed) in replicas.iter().enumerate().zip(all) {
+            let Some(listed) = listed.filter(|listed| listed.counts(now)) else { continue };
+            let weight = if listed.is_here() { replica.spec.weight.max(1) } else { 0 };
+            let known = listed.known.as_ref();
+            copies.extend(known.map(|known| Copy { place, part: &known.part, weight }));
+        }
+        unite(best, &copies)
+    }
+
+    fn merge(&self, abilities: Abilities, united: &[Option<United>]) -> Merged {
         let everything = OfferSpec::all("");
         let mut sources = vec![Source {
             owner: Owner::Builtin,
@@ -48,7 +79,8 @@ impl Director {
         }];
         for (at, standing) in self.upstreams.iter().enumerate() {
             let owner = Owner::Upstream(at);
-            let part = self.offered(at, abilities);
+            let whole = united.get(at).and_then(Option::as_ref).map(|united| &united.part);
+            let part = whole.or_else(|| self.offered(at, abilities));
             sources.push(Source { owner, offer: &standing.upstream.spec.offer, part });
         }
         merge(&self.naming, &sources)

@@ -204,6 +204,10 @@ impl Director {
             let items = self.meters.catalog_items(label);
             items.set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
         }
+        for (standing, fits) in self.upstreams.iter().zip(&view.fits) {
+            let skew = self.meters.catalog_skew(standing.upstream.spec.name.as_str());
+            skew.set(f64::from(u32::try_from(fits.len()).unwrap_or(u32::MAX)));
+        }
         for at in 0..self.upstreams.len() {
             let known = self.offered(at, Abilities::NONE).is_some();
             let offers = self.known(at, Abilities::NONE).map(|known| known.offers);
