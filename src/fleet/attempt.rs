@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::admit::{Place, Seat};
 use super::breaker::Pass;
+use super::checks::{Age, Checks, HANG_SILENCE};
 use super::member::Member;
 use super::outcome::Outcome;
 use super::pace::Pace;
@@ -29,14 +30,6 @@ const OUTSIDE_TURNS: usize = 8;
 /// What a legacy server logs on its standing stream may come so long after the answer of the call
 /// it belongs to. Waited for only where a modern client wants log messages of such a server.
 const LATE_LOGS: Duration = Duration::from_millis(50);
-
-/// A call that is silent for longer than 99 of 100 take, and for longer than this, makes its
-/// replica be asked whether it is there.
-const DOUBT_AFTER: Duration = Duration::from_secs(1);
-/// A call so old, and three times older than 99 of 100 get, may hang…
-const HANG_AFTER: Duration = Duration::from_secs(30);
-/// …if it was silent for so long and its replica does not answer when asked.
-const HANG_SILENCE: Duration = Duration::from_secs(10);
 
 /// A call that was answered.
 #[derive(Debug)]
@@ -183,9 +176,9 @@ impl Try<'_> {
     /// The call is older than most, and was silent for so long.
     fn check(&self, age: Age, silent: Duration) {
         let member = self.member;
-        member.load.at_least(self.pace.relative(age.0) / 2.0, clock::now());
+        member.vital.load.at_least(age.relative(self.pace), clock::now());
         member.replica.doubt();
-        if age.1 && silent >= HANG_SILENCE && member.replica.is_suspect() {
+        if age.may_hang && silent >= HANG_SILENCE && member.replica.is_suspect() {
             self.pool.hangs(member);
         }
     }
@@ -203,41 +196,6 @@ impl Try<'_> {
     fn named(&self, fault: &Fault) -> Fault {
         let message = format!("{}: {}", self.pool.upstream, fault.message).into();
         Fault { message, ..fault.clone() }
-    }
-}
-
-/// When a call that is silent is looked into.
-struct Checks {
-    start: Instant,
-    p99: Duration,
-    next: Instant,
-}
-
-/// How old a call is, and whether it is so old that it may hang.
-#[derive(Clone, Copy)]
-struct Age(Duration, bool);
-
-impl Checks {
-    fn new(start: Instant, p99: Option<Duration>) -> Self {
-        let p99 = p99.unwrap_or_default();
-        Self { start, p99, next: start + p99.max(DOUBT_AFTER) }
-    }
-
-    fn due(&self) -> Instant {
-        self.next
-    }
-
-    /// It is due: how old the call is. The next one comes a second later at first, and then more
-    /// and more rarely.
-    fn pass(&mut self, now: Instant) -> Age {
-        let age = now.saturating_duration_since(self.start);
-        self.next = now + (age / 4).clamp(DOUBT_AFTER, HANG_SILENCE);
-        Age(age, age >= HANG_AFTER.max(self.p99 * 3))
-    }
-
-    /// Something came: it is not silent.
-    fn alive(&mut self, now: Instant) {
-        self.next = self.next.max(now + DOUBT_AFTER);
     }
 }
 
@@ -285,7 +243,7 @@ pub(super) struct Flight {
 
 impl Flight {
     fn start(pool: &Arc<Pool>, member: &Arc<Member>, pace: &Arc<Pace>, pass: Pass) -> Self {
-        member.load.begin();
+        member.vital.load.begin();
         member.replica.meters.inflight.increment(1.0);
         let (pool, member, pace) = (Arc::clone(pool), Arc::clone(member), Arc::clone(pace));
         Self { pool, member, pace, pass, began: clock::now(), over: false }
@@ -307,7 +265,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.member.load.end();
+        self.member.vital.load.end();
         self.member.replica.meters.inflight.decrement(1.0);
         if !self.over {
             self.member.replica.meters.given_up.increment(1);

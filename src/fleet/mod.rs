@@ -5,6 +5,7 @@ mod attempt;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
+pub mod checks;
 pub mod effect;
 mod hedge;
 pub mod load;
@@ -20,6 +21,7 @@ mod seats;
 pub mod spec;
 pub mod throttle;
 mod tries;
+pub mod vital;
 pub mod window;
 
 pub use effect::Effect;

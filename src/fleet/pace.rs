@@ -14,6 +14,8 @@ const FRESH: usize = 16;
 pub const KNOWN_AFTER: usize = 20;
 /// How far the baseline moves at an answer.
 const STEP: f32 = 0.002;
+/// What usually takes longer says nothing of a replica by its latency.
+const LONG: Duration = Duration::from_secs(5);
 /// Bounds of a relative latency: one odd answer must not count for a thousand.
 pub const RELATIVE_MIN: f32 = 0.01;
 /// The upper one; also what a failure counts as.
@@ -85,6 +87,11 @@ impl Pace {
     /// What is usual: the lower quarter over all replicas; `None` before [`KNOWN_AFTER`] answers.
     pub fn usual(&self) -> Option<Duration> {
         known(&self.baseline)
+    }
+
+    /// Whether it usually takes so long that its latency says nothing of a replica.
+    pub fn is_long(&self) -> bool {
+        self.usual().is_some_and(|usual| usual > LONG)
     }
 
     /// Half of the answers took no longer.

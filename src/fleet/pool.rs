@@ -365,18 +365,12 @@ impl Pool {
         self.turned(member, turn);
     }
 
-    /// Whether the group can do without a member: of two or more one is always kept, and at most
-    /// the configured share is left out.
+    /// Whether the group can do without a member.
     fn may_shut(&self, member: &Member) -> bool {
-        let count = self.members.len();
-        if count <= 1 {
-            return true;
-        }
         let others = || self.members.iter().filter(|other| !std::ptr::eq(other.as_ref(), member));
         let kept = others().filter(|other| other.replica.is_up() && other.is_open()).count();
-        let shut = others().filter(|other| !other.is_open()).count() + 1;
-        let percent = usize::try_from(self.spec.breaker.eject_max_percent).unwrap_or(100);
-        kept >= 1 && shut * 100 <= percent * count
+        let shut = others().filter(|other| !other.is_open()).count();
+        self.spec.breaker.may_shut(self.members.len(), kept, shut)
     }
 
     /// Whether a member has a sibling that is well and warm, so that it may take its share slowly.
@@ -397,7 +391,7 @@ impl Pool {
     /// The middle of the group's slowness, for one of which nothing is known.
     fn middle(&self) -> f32 {
         let now = clock::now();
-        let mut all: Vec<f32> = self.members.iter().map(|m| m.load.slowness(now)).collect();
+        let mut all: Vec<f32> = self.members.iter().map(|m| m.vital.load.slowness(now)).collect();
         all.sort_unstable_by(f32::total_cmp);
         all.get(all.len() / 2).copied().unwrap_or(1.0)
     }

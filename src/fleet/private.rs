@@ -136,7 +136,7 @@ impl Private {
         let stop = self.raise.keepers.child_token();
         let replica = (self.raise.make)(&base.replica, abilities, stop.clone());
         replica.set_health(base.replica.health().as_ref().clone());
-        let slowness = base.load.slowness(now);
+        let slowness = base.vital.load.slowness(now);
         let member = Arc::new(Member::new(replica, slowness, now));
         let lost = before.and_then(|before| before.left());
         let state = Mutex::new(PinState { used: now, life: 0, dirty: false, lost });

@@ -200,6 +200,16 @@ impl Default for BreakerSpec {
     }
 }
 
+impl BreakerSpec {
+    /// Whether a group of `count` replicas can do without one more, if `kept` others are up with an
+    /// open gate and `shut` others have none: of two or more one is always kept, and at most the
+    /// configured share is left out.
+    pub fn may_shut(&self, count: usize, kept: usize, shut: usize) -> bool {
+        let percent = usize::try_from(self.eject_max_percent).unwrap_or(100);
+        count <= 1 || kept >= 1 && (shut + 1) * 100 <= percent * count
+    }
+}
+
 /// When a slow call is asked a second time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HedgeSpec {

@@ -29,8 +29,6 @@ use crate::upstream::{Done, Replica, Request, Told};
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// With fewer replicas up no call is asked a second time.
 const HEDGE_REPLICAS_MIN: usize = 3;
-/// A tool that usually takes longer says nothing of a replica by its latency.
-const LONG: Duration = Duration::from_secs(5);
 
 /// What is known of a call beside its bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -284,8 +282,7 @@ impl<'a> Tries<'a> {
     /// The replica that takes the next try.
     fn choose(&self, now: Instant) -> Option<Choice> {
         let balancer = self.terms.balancer.unwrap_or(self.pool.balancer.as_ref());
-        let long = self.pace.usual().is_some_and(|usual| usual > LONG);
-        let ask = Ask { draw: rng::draw(), key: self.terms.key, long };
+        let ask = Ask { draw: rng::draw(), key: self.terms.key, long: self.pace.is_long() };
         let room = |place: usize| self.seats.get(place).is_some_and(|member| member.has_room());
         let at = |level| {
             let (pool, seats, tried) = (self.pool.as_ref(), self.seats, self.tried.as_slice());
