@@ -61,6 +61,12 @@ impl Load {
         self.record(RELATIVE_MAX, now);
     }
 
+    /// A call that was given up after this time, relative to what is usual: its answer would have
+    /// counted for at least so much.
+    pub fn record_at_least(&self, relative: f32, now: Instant) {
+        self.change(now, |old| old + (relative - old).max(0.0) * WEIGHT);
+    }
+
     /// A call is in flight for longer than usual: it is at least so slow.
     pub fn at_least(&self, relative: f32, now: Instant) {
         self.change(now, |old| old.max(relative));
@@ -147,6 +153,16 @@ mod tests {
         assert!(load.slowness(now) > 15.0);
         load.at_least(3.0, now);
         assert!(load.slowness(now) > 15.0, "at least is not exactly");
+    }
+
+    #[test]
+    fn a_call_that_was_given_up_counts_as_one_answer_and_never_as_a_fast_one() {
+        let now = clock::now();
+        let load = Load::new(now, 1.0);
+        load.record_at_least(11.0, now);
+        assert!((load.slowness(now) - 2.5).abs() < 1e-5, "{}", load.slowness(now));
+        load.record_at_least(2.0, now);
+        assert!((load.slowness(now) - 2.5).abs() < 1e-5, "it may have taken longer");
     }
 
     #[test]

@@ -65,6 +65,18 @@ impl Pace {
         drop(recent);
     }
 
+    /// A call was given up after this time. Left out, those that take longest would be missing from
+    /// the quantiles, and a call that is asked a second time would make the next ones look slow
+    /// sooner. How long it would have taken is not known, so it counts for no more than
+    /// [`Pace::p99`].
+    pub fn record_at_least(&self, took: Duration) {
+        if let (Some(p95), Some(p99)) = (self.p95(), self.p99())
+            && took > p95
+        {
+            self.record(took.min(p99));
+        }
+    }
+
     /// The same for the baseline: only answers that succeeded move it. It follows the lower
     /// quarter slowly, so that an overload, which slows all replicas alike, still shows.
     pub fn follow(&self, took: Duration) {
@@ -169,6 +181,25 @@ mod tests {
         assert!((millis(850)..millis(890)).contains(&p50), "{p50:?}");
         assert!((millis(960)..millis(995)).contains(&p95), "{p95:?}");
         assert!((millis(970)..=millis(1_000)).contains(&p99), "{p99:?}");
+    }
+
+    #[test]
+    fn calls_that_were_given_up_late_keep_their_place_among_the_slowest() {
+        let pace = Pace::default();
+        (0..256).for_each(|n| pace.record(millis(n)));
+        let (p95, p99) = (pace.p95().unwrap(), pace.p99().unwrap());
+        // Each call that takes longer than p95 is given up there.
+        for n in 0..1_000_u64 {
+            let took = millis(n * 101 % 256);
+            if took > p95 { pace.record_at_least(took) } else { pace.record(took) }
+        }
+        let now = pace.p95().unwrap();
+        assert!(now.abs_diff(p95) < millis(6), "{now:?} for {p95:?}");
+        let count = pace.count();
+        pace.record_at_least(p95 / 2);
+        assert_eq!(pace.count(), count, "one that was given up early says nothing");
+        (0..256).for_each(|_| pace.record_at_least(Duration::from_mins(5)));
+        assert!(pace.p99().unwrap() <= p99, "how long they would have taken is not known");
     }
 
     #[test]

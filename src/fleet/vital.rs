@@ -244,6 +244,13 @@ impl Vital {
                 pace.record(took);
                 pace.follow(took);
             }
+            Sample::AtLeast if outcome.signal == Signal::Nothing => {
+                // It counts as its answer would have, as far as that is known.
+                if pace.usual().is_some_and(|usual| took > usual) {
+                    self.load.record_at_least(pace.relative(took), now);
+                }
+                pace.record_at_least(took);
+            }
             Sample::AtLeast => {
                 if pace.usual().is_some_and(|usual| took > usual) {
                     self.load.at_least(pace.relative(took), now);
@@ -307,7 +314,9 @@ mod tests {
         assert!(!takes(Level::Well, SEEN, now) && takes(Level::Doubtful, SEEN, now));
         let later = now + Duration::from_secs(3);
         assert!(takes(Level::Well, SEEN, later));
-        (0..5).for_each(|_| drop(end(&vital, &HARD, vital.pass(), later)));
+        for _ in 0..5 {
+            end(&vital, &HARD, vital.pass(), later);
+        }
         assert!(!takes(Level::Doubtful, SEEN, later) && takes(Level::AnyUp, SEEN, later));
         assert!(Vital::new((0, 0), 1.0, now).candidate(Level::AnyUp, SEEN, now).is_none());
     }
@@ -316,7 +325,9 @@ mod tests {
     fn one_that_comes_back_warms_up_if_others_are_warm() {
         let mut now = clock::now();
         let vital = Vital::new((4, 0), 1.0, now);
-        (0..5).for_each(|_| drop(end(&vital, &HARD, vital.pass(), now)));
+        for _ in 0..5 {
+            end(&vital, &HARD, vital.pass(), now);
+        }
         now += Duration::from_secs(5);
         assert!(matches!(vital.look(0, (0, 2), now, true).0, Gate::Probing { free: true }));
         for _ in 0..2 {
