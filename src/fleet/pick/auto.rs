@@ -9,7 +9,7 @@
 use parking_lot::Mutex;
 
 use super::sample::{SAMPLE, lowest, sample};
-use super::{Ask, Balancer, Field};
+use super::{Ask, Balancer, Candidate, Field};
 use crate::base::rng::Draws;
 
 /// A load above those of so many percent of the recent calls is hot.
@@ -52,7 +52,7 @@ impl Balancer for Auto {
             some => {
                 let bound = self.recent.lock().bound;
                 let cold: smallvec::SmallVec<[_; SAMPLE]> =
-                    some.iter().filter(|(_, c)| c.load() <= bound).copied().collect();
+                    some.iter().filter(|(_, c)| heat(c) <= bound).copied().collect();
                 let fastest = lowest(&cold, &mut draws, |c| (c.slowness / c.warmth, c.load()));
                 match fastest {
                     Some(place) => place,
@@ -60,8 +60,8 @@ impl Balancer for Auto {
                 }
             }
         };
-        let load = some.iter().find(|(known, _)| *known == place).map(|(_, c)| c.load());
-        self.recent.lock().note(load.unwrap_or(1.0));
+        let heat = some.iter().find(|(known, _)| *known == place).map(|(_, c)| heat(c));
+        self.recent.lock().note(heat.unwrap_or(1.0));
         Some(place)
     }
 
@@ -71,12 +71,20 @@ impl Balancer for Auto {
         if ask.long {
             return format!("the tool takes long, and it has the lowest load ({load:.1})");
         }
-        if load <= bound {
+        if heat(&candidate) <= bound {
             let slowness = candidate.slowness;
             return format!("the fastest that is not hot (latency {slowness:.2} of usual)");
         }
         format!("all are hot, and it has the lowest load ({load:.1})")
     }
+}
+
+/// What makes a replica hot: its calls for its share by the operator's word. How warm it is does
+/// not count here. It is drawn less often and taken for slower while it warms up; if its load were
+/// scaled up too, the few calls that it gets would be the highest loads of all, the bound would
+/// follow them, and nobody would be hot while replicas come back.
+fn heat(candidate: &Candidate) -> f32 {
+    candidate.load() * candidate.warmth
 }
 
 impl Recent {
@@ -138,6 +146,20 @@ mod tests {
         (0..3).for_each(|place| fleet.set(place, |c| c.busy += 20));
         fleet.set(1, |c| c.busy = 15);
         assert_eq!(rule.pick(&fleet, &ask), Some(1), "all hot: the least loaded");
+    }
+
+    #[test]
+    fn replicas_that_warm_up_do_not_move_the_bound_for_the_others() {
+        let (mut fleet, rule) = (Fleet::of(4), Auto::default());
+        for place in 0..2 {
+            fleet.set(place, |c| (c.weight, c.warmth, c.slowness) = (0.1, 0.1, 0.01));
+        }
+        let shares = shares(&rule, &fleet, Ask::default());
+        assert_eq!(shares[0] + shares[1], 2_000, "they are the fastest by far");
+        fleet.set(0, |c| c.busy = 5);
+        fleet.set(1, |c| c.busy = 5);
+        fleet.set(2, |c| (c.busy, c.slowness) = (5, 0.5));
+        assert_eq!(rule.pick(&fleet, &Ask::default()), Some(3), "the only one that is not hot");
     }
 
     #[test]
