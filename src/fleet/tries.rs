@@ -301,7 +301,8 @@ impl<'a> Tries<'a> {
         if !first || !self.pool.any_not_open() {
             return None;
         }
-        for (place, member) in self.seats.iter().enumerate() {
+        let unsettled = self.seats.iter().enumerate().filter(|(_, member)| !member.is_settled());
+        for (place, member) in unsettled {
             let fits = self.fits().is_none_or(|fits| fits.contains(&place));
             let free = fits && matches!(self.pool.look(member, now), Gate::Probing { free: true });
             if free

@@ -48,15 +48,14 @@ impl Balancer for Auto {
         let place = match some.as_slice() {
             [] => return None,
             [(only, _)] => *only,
-            some if ask.long => lowest(some, &mut draws, |c| (c.load(), 0.0))?,
+            some if ask.long => lowest(some.iter().copied(), &mut draws, |c| (c.load(), 0.0))?,
             some => {
                 let bound = self.recent.lock().bound;
-                let cold: smallvec::SmallVec<[_; SAMPLE]> =
-                    some.iter().filter(|(_, c)| heat(c) <= bound).copied().collect();
-                let fastest = lowest(&cold, &mut draws, |c| (c.slowness / c.warmth, c.load()));
+                let cold = some.iter().copied().filter(|(_, c)| heat(c) <= bound);
+                let fastest = lowest(cold, &mut draws, |c| (c.slowness / c.warmth, c.load()));
                 match fastest {
                     Some(place) => place,
-                    None => lowest(some, &mut draws, |c| (c.load(), c.slowness))?,
+                    None => lowest(some.iter().copied(), &mut draws, |c| (c.load(), c.slowness))?,
                 }
             }
         };

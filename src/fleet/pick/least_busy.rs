@@ -10,7 +10,7 @@ pub struct LeastBusy;
 
 impl Balancer for LeastBusy {
     fn pick(&self, field: &dyn Field, ask: &Ask) -> Option<usize> {
-        lowest(&all(field), &mut Draws::new(ask.draw), |candidate| (candidate.load(), 0.0))
+        lowest(all(field), &mut Draws::new(ask.draw), |candidate| (candidate.load(), 0.0))
     }
 
     fn because(&self, field: &dyn Field, _ask: &Ask, place: usize) -> String {

@@ -14,7 +14,7 @@ impl Balancer for P2cEwma {
     fn pick(&self, field: &dyn Field, ask: &Ask) -> Option<usize> {
         let mut draws = Draws::new(ask.draw);
         let two = sample(field, 2, &mut draws);
-        lowest(&two, &mut draws, |c| (c.slowness * c.load(), c.load()))
+        lowest(two, &mut draws, |c| (c.slowness * c.load(), c.load()))
     }
 
     fn because(&self, field: &dyn Field, _ask: &Ask, place: usize) -> String {

@@ -33,7 +33,8 @@ pub(super) fn sample(field: &dyn Field, size: usize, draws: &mut Draws) -> Sampl
         }
         let Some(candidate) = field.at(place) else { continue };
         // By weight: a light one is passed over as often as it is lighter than the heaviest.
-        if f64::from(candidate.weight) >= heaviest * draws.unit() {
+        let weight = f64::from(candidate.weight);
+        if weight >= heaviest || weight >= heaviest * draws.unit() {
             sample.push((place, candidate));
         }
     }
@@ -56,24 +57,24 @@ fn shrunk(mut all: Sample, size: usize, draws: &mut Draws) -> Sample {
 
 /// The place whose value is lowest; equal ones share by chance.
 pub(super) fn lowest(
-    sample: &[(usize, Candidate)],
+    some: impl IntoIterator<Item = (usize, Candidate)>,
     draws: &mut Draws,
     value: impl Fn(&Candidate) -> (f32, f32),
 ) -> Option<usize> {
     let mut best: Option<((f32, f32), usize)> = None;
     let mut equals = 0_usize;
-    for (place, candidate) in sample {
-        let value = value(candidate);
+    for (place, candidate) in some {
+        let value = value(&candidate);
         let order = best
             .map(|(best, _)| value.0.total_cmp(&best.0).then_with(|| value.1.total_cmp(&best.1)));
         match order {
             None | Some(std::cmp::Ordering::Less) => {
-                (best, equals) = (Some((value, *place)), 1);
+                (best, equals) = (Some((value, place)), 1);
             }
             Some(std::cmp::Ordering::Equal) => {
                 equals += 1;
                 if draws.below(equals) == 0 {
-                    best = Some((value, *place));
+                    best = Some((value, place));
                 }
             }
             Some(std::cmp::Ordering::Greater) => {}
