@@ -172,16 +172,16 @@ async fn what_was_learned_of_a_replica_stays_when_its_rules_change() {
     let mut stage = Stage::new();
     let (one, two) = (stage.member("one"), stage.member("two"));
     let (known, fresh) = (&one.pool.members[0], &two.pool.replicas[0]);
-    known.load.begin();
+    known.vital.load.begin();
     let mut spec = one.pool.spec().clone();
     spec.replicas[0].weight = 7;
     spec.replicas.push(spec.replicas[0].clone());
     let replicas = vec![Arc::clone(&known.replica), Arc::clone(fresh)];
     let pool = one.pool.retuned(spec, replicas);
-    let busy: Vec<u32> = pool.members.iter().map(|member| member.load.busy()).collect();
+    let busy: Vec<u32> = pool.members.iter().map(|member| member.vital.load.busy()).collect();
     assert_eq!((busy, pool.members[0].weight()), (vec![1, 0], 7));
-    known.load.end();
-    assert_eq!(pool.members[0].load.busy(), 0, "the call that ended counts at both");
+    known.vital.load.end();
+    assert_eq!(pool.members[0].vital.load.busy(), 0, "the call that ended counts at both");
     let again = pool.retuned(pool.spec().clone(), pool.replicas.clone());
     assert!(Arc::ptr_eq(&again.members[0], &pool.members[0]), "nothing has changed");
 }
