@@ -84,13 +84,24 @@ pub struct App {
 impl App {
     /// Starts everything behind the fronts and returns at once: nothing is waited for.
     pub fn start(spec: &GatewaySpec, process: Process, meters: Meters) -> Self {
-        let (keepers, director) = (Tasks::new(), Tasks::new());
         let Process { binary, variables, cache_dir } = process;
         let means = Means {
             supervisor: Arc::new(Supervisor::new(binary, variables)),
-            tasks: keepers.clone(),
+            dial: None,
+            tasks: Tasks::new(),
             us: Arc::new(json!({ "name": "waypost", "version": env!("CARGO_PKG_VERSION") })),
         };
+        Self::start_with(spec, means, cache_dir, meters)
+    }
+
+    /// The same with other means than processes and TCP, for simulations.
+    pub fn start_with(
+        spec: &GatewaySpec,
+        means: Means,
+        cache_dir: Option<PathBuf>,
+        meters: Meters,
+    ) -> Self {
+        let (keepers, director) = (means.tasks.clone(), Tasks::new());
         let (events, happened) = mpsc::channel(EVENTS_MAX);
         let (updates, _) = broadcast::channel(UPDATES_MAX);
         let (demands, demanded) = mpsc::channel(DEMANDS_MAX);

@@ -1,11 +1,27 @@
 //! The only source of chance. Pure code takes a draw as an argument; shells ask here.
 
+use std::cell::Cell;
+
 use rand::RngExt as _;
+
+thread_local! {
+    /// What the draws of this thread follow from; `None` = chance.
+    static SEEDED: Cell<Option<Draws>> = const { Cell::new(None) };
+}
 
 /// A uniform draw of 64 bits, for balancing, jitter and sampling.
 #[expect(clippy::disallowed_methods, reason = "this is the one source of chance")]
 pub fn draw() -> u64 {
-    rand::rng().random()
+    let Some(mut draws) = SEEDED.get() else { return rand::rng().random() };
+    let bits = draws.bits();
+    SEEDED.set(Some(draws));
+    bits
+}
+
+/// From now on the draws of this thread follow from `seed`, so that a run of a simulation can be
+/// repeated; `None` = chance again. Tokens stay unguessable.
+pub fn seed(seed: Option<u64>) {
+    SEEDED.set(seed.map(Draws::new));
 }
 
 /// 128 unguessable bits as 32 lower-case hex digits, for session ids.
@@ -81,6 +97,19 @@ mod tests {
         assert_eq!(one.below(0), 0);
         let mean = (0..10_000).map(|_| one.unit()).sum::<f64>() / 10_000.0;
         assert!((0.48..0.52).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn a_seed_makes_the_draws_of_a_thread_repeat_and_tokens_stay_unguessable() {
+        let run = || {
+            seed(Some(7));
+            (std::array::from_fn::<u64, 8, _>(|_| draw()), token())
+        };
+        let (one, other) = (run(), run());
+        assert_eq!(one.0, other.0);
+        assert_ne!(one.1, other.1);
+        seed(None);
+        assert_ne!(draw(), Draws::new(7).bits());
     }
 
     #[test]

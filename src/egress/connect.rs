@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{error, io};
@@ -20,11 +21,12 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tower::Service;
 
+use super::dial::{Dial, Stream};
 use super::wire::Wire;
 
 type BoxError = Box<dyn error::Error + Send + Sync>;
-/// What bytes go over: TCP, or TLS over it.
-pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+/// TCP, or TLS over it.
+pub(super) type Net = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -48,22 +50,32 @@ pub(super) enum DialError {
 pub(super) struct Connector {
     http: HttpConnector,
     timeout: Duration,
+    dial: Option<Arc<dyn Dial>>,
 }
 
 impl Connector {
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(super) fn new(timeout: Duration, dial: Option<Arc<dyn Dial>>) -> Self {
         let mut http = tcp();
         // Shared out over the addresses of a name: a dead one leaves time for the next.
         http.set_connect_timeout(Some(timeout));
-        Self { http, timeout }
+        Self { http, timeout, dial }
     }
 
     /// A connection to the host of an absolute address. The future is on the heap: few requests
     /// need it, and none should carry it.
     pub(super) fn connect(&self, to: Uri) -> Dialing {
-        let (http, timeout) = (self.http.clone(), self.timeout);
+        let (http, timeout, other) = (self.http.clone(), self.timeout, self.dial.clone());
         Dialing(Mutex::new(Box::pin(async move {
-            let stream = tokio::time::timeout(timeout, dial(http, to))
+            let dialed = async move {
+                match other {
+                    Some(other) => {
+                        let made = other.dial(&to).await;
+                        made.map(Stream::made).map_err(|error| DialError::Reach(error.into()))
+                    }
+                    None => dial(http, to).await.map(Stream::Net),
+                }
+            };
+            let stream = tokio::time::timeout(timeout, dialed)
                 .await
                 .unwrap_or(Err(DialError::TimedOut(timeout)))?;
             Wire::new(stream).await.map_err(|error| DialError::Reach(error.into()))
@@ -92,7 +104,7 @@ fn tcp() -> HttpConnector {
     http
 }
 
-async fn dial(mut http: HttpConnector, to: Uri) -> Result<Stream, DialError> {
+async fn dial(mut http: HttpConnector, to: Uri) -> Result<Net, DialError> {
     if to.scheme() == Some(&Scheme::HTTPS) {
         let mut https = secure().await?.clone();
         return https.call(to).await.map_err(dial_error);

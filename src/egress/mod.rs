@@ -9,6 +9,7 @@
 mod body;
 mod classify;
 mod connect;
+mod dial;
 mod pool;
 #[cfg(test)]
 pub(crate) mod stub;
@@ -29,6 +30,7 @@ use self::pool::{Pool, Target};
 use self::wire::{Failed, Wire};
 
 pub use self::body::Body;
+pub use self::dial::{Dial, Dialed, Duplex};
 
 /// How a client connects and how long it keeps connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +64,12 @@ pub struct HttpClient {
 impl HttpClient {
     /// A client; nothing is opened or loaded before the first request.
     pub fn new(spec: &ClientSpec) -> Self {
-        Self { pool: Arc::new(Pool::new(spec)) }
+        Self::over(spec, None)
+    }
+
+    /// The same whose connections `dial` makes, if it is there, instead of TCP and TLS.
+    pub fn over(spec: &ClientSpec, dial: Option<Arc<dyn Dial>>) -> Self {
+        Self { pool: Arc::new(Pool::new(spec, dial)) }
     }
 
     /// Sends a request with an absolute `http` or `https` URI and answers the head of the response

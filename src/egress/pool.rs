@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::uri::Authority;
@@ -16,6 +17,7 @@ use crate::base::clock;
 
 use super::ClientSpec;
 use super::connect::Connector;
+use super::dial::Dial;
 use super::wire::Wire;
 
 /// Most hosts of one client whose connections are kept. A client serves one replica or one tool:
@@ -63,9 +65,9 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    pub(super) fn new(spec: &ClientSpec) -> Self {
+    pub(super) fn new(spec: &ClientSpec, dial: Option<Arc<dyn Dial>>) -> Self {
         Self {
-            connector: Connector::new(spec.connect_timeout),
+            connector: Connector::new(spec.connect_timeout, dial),
             idle_timeout: spec.idle_timeout,
             idle_max: spec.idle_max,
             sites: Mutex::default(),
@@ -219,7 +221,7 @@ mod tests {
 
     #[test]
     fn hosts_are_told_apart_and_the_table_is_bounded() {
-        let pool = Pool::new(&ClientSpec::default());
+        let pool = Pool::new(&ClientSpec::default(), None);
         let place = |address: &str| {
             let uri: Uri = address.parse().unwrap();
             pool.site(Target::of(&uri).unwrap()).unwrap().0.0

@@ -532,7 +532,7 @@ async fn a_connection_closed_unnoticed_hands_its_request_back() {
     // Straight at the wire: the pool would have seen it and not used it.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-    let dialed = Connector::new(Duration::from_secs(5)).connect(uri).await;
+    let dialed = Connector::new(Duration::from_secs(5), None).connect(uri).await;
     let Ok(wire) = dialed else { panic!("somebody listens") };
     drop(listener.accept().await.unwrap());
     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use parking_lot::Mutex;
 
-use super::connect::Stream;
+use super::dial::Stream;
 
 /// A connection with the end that requests go in at.
 pub(super) struct Wire {

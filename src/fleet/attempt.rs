@@ -143,6 +143,7 @@ impl Try<'_> {
                 loop {
                     let due = if thinking { limit } else { checks.due().min(limit) };
                     tokio::select! {
+                        biased;
                         frame = &mut next => break Some(frame),
                         log = next_of(mail) => tell(Told::Note(log)),
                         () = tokio::time::sleep_until(due.into()) => {

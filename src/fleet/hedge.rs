@@ -122,6 +122,7 @@ pub(super) async fn race<'a>(
     let mut second_told = |what| tales.lock().told(Which::Second, what);
     let mut other = pin!(beside.run(&mut second_told));
     let (which, outcome) = tokio::select! {
+        biased;
         outcome = &mut one => (Which::First, outcome),
         outcome = &mut other => (Which::Second, outcome),
     };

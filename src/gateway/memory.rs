@@ -39,6 +39,11 @@ impl Memory {
         Self { files }
     }
 
+    /// Whether it remembers anything.
+    pub fn keeps(&self) -> bool {
+        self.files.is_some()
+    }
+
     /// What an upstream offered when it was last seen.
     pub fn recall(&self, spec: &UpstreamSpec) -> Option<Part> {
         let content = match self.files.as_ref()?.get(&key(spec)) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::base::fault::brief;
 use crate::base::{Fault, Kind, Sent, Tasks};
-use crate::egress::HttpClient;
+use crate::egress::{Dial, HttpClient};
 use crate::proto::answer::Body;
 use crate::proto::legacy::{self, Welcome};
 use crate::proto::listen::Filter;
@@ -18,11 +18,12 @@ use crate::proto::{Abilities, Method, Offers, Version};
 use super::exchange::{Done, Exchange, Frame};
 use super::greet::{self, Verdict};
 use super::http::{HttpExchange, HttpLink};
+use super::launch::{Launch, Process};
 use super::replica::{Link, Live, Replica};
 use super::spec::{EraPolicy, HttpSpec, LaunchSpec, ReplicaKind};
 use super::stderr::StderrTail;
 use super::stdio::{Channel, StdioLink};
-use super::supervisor::{Child, Exit, StopPace, Supervisor};
+use super::supervisor::{Exit, StopPace};
 
 /// Longest wait for `server/discover` and `initialize` of a server that runs.
 pub const GREET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,7 +43,9 @@ const STOP_PROBE: StopPace =
 #[derive(Clone, Debug)]
 pub struct Means {
     /// Starts children.
-    pub supervisor: Arc<Supervisor>,
+    pub supervisor: Arc<dyn Launch>,
+    /// Makes the connections to servers behind URLs in the place of TCP; `None` = TCP.
+    pub dial: Option<Arc<dyn Dial>>,
     /// Every task of this floor.
     pub tasks: Tasks,
     /// Who we are, for `clientInfo`.
@@ -52,7 +55,7 @@ pub struct Means {
 /// A running child with its channel.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
+    child: Box<dyn Process>,
     channel: Arc<Channel>,
     stderr: StderrTail,
 }
@@ -138,6 +141,7 @@ async fn probe_child(
         Ok(exchange) => {
             let limit = first_byte_then(&running.channel, launch.start_timeout);
             tokio::select! {
+                biased;
                 outcome = Exchange::Stdio(exchange).finish() => outcome,
                 fault = limit => Err(fault),
             }
@@ -165,6 +169,7 @@ async fn start(replica: &Replica, launch: &LaunchSpec, means: &Means) -> Result<
     let (share, starting) = (child.start_share(), Arc::clone(&channel));
     means.tasks.spawn(async move {
         tokio::select! {
+            biased;
             () = starting.spoke() => {}
             () = starting.closed() => {}
             () = tokio::time::sleep(START_SHARE) => {}
@@ -201,6 +206,7 @@ async fn greet_legacy_child(
     let number = channel.number();
     let exchange = link.ask(legacy::initialize_request(number, &means.us, abilities), number)?;
     let done = tokio::select! {
+        biased;
         outcome = Exchange::Stdio(exchange).finish() => outcome?,
         fault = first_byte_then(channel, launch.start_timeout) => return Err(fault),
     };
@@ -224,6 +230,7 @@ impl Running {
     /// Waits until the child or its channel ends, and tells how.
     pub async fn ended(&mut self) -> Fault {
         tokio::select! {
+            biased;
             exit = self.child.wait() => return self.obituary(Some(exit)),
             () = self.channel.closed() => {}
         }

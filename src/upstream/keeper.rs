@@ -35,7 +35,9 @@ impl Keeper {
     pub async fn run(self) {
         let stop = self.stop.clone();
         let client = match &self.replica.spec.kind {
-            ReplicaKind::Http(_) => Some(HttpClient::new(&ClientSpec::default())),
+            ReplicaKind::Http(_) => {
+                Some(HttpClient::over(&ClientSpec::default(), self.means.dial.clone()))
+            }
             ReplicaKind::Child(_) => None,
         };
         let mut failures = 0_u32;
@@ -71,8 +73,9 @@ impl Keeper {
                 delay(what, failures, uptime, rng::draw())
             };
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                biased;
                 () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -82,6 +85,7 @@ impl Keeper {
         self.replica.set_down(State::Starting);
         let stop = self.stop.clone();
         let connected = tokio::select! {
+            biased;
             connected = connect(&self.replica, &self.means, client) => connected,
             () = stop.cancelled() => Err(stopping()),
         };
@@ -90,6 +94,7 @@ impl Keeper {
             Err(fault) => return Life { up_since: None, end: End::Down(fault) },
         };
         let listed = tokio::select! {
+            biased;
             listed = Listing::walk(&session.live, &self.means.us) => listed,
             () = stop.cancelled() => Err(stopping()),
         };
@@ -100,6 +105,7 @@ impl Keeper {
                 self.report.listed(&self.replica, &session.live, listing.clone()).await;
                 let (replica, means, report) = (&self.replica, &self.means, &self.report);
                 let end = tokio::select! {
+                    biased;
                     end = watch(&mut session, (listing, missing), replica, means, report) => end,
                     () = stop.cancelled() => End::Down(stopping()),
                 };

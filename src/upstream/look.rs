@@ -63,8 +63,9 @@ impl<'a> Looks<'a> {
                 }
                 Present::Waiting(sleep) => {
                     let doubted = tokio::select! {
-                        () = sleep => false,
+                        biased;
                         () = self.replica.doubted() => true,
+                        () = sleep => false,
                     };
                     self.due(doubted);
                 }

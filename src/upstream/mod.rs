@@ -10,6 +10,7 @@ pub mod greet;
 pub mod http;
 pub mod keeper;
 pub mod large;
+pub mod launch;
 pub mod listing;
 pub mod lobby;
 mod look;

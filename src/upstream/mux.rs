@@ -78,14 +78,17 @@ impl<W> Mux<W> {
         self.waiting.remove(&number).map(|entry| entry.written)
     }
 
-    /// Closes the channel. Every waiter gets the fault with what is known about its own request.
+    /// Closes the channel. Every waiter gets the fault with what is known about its own request,
+    /// who asked first is told first.
     pub fn close(&mut self, fault: &Fault) -> Vec<(W, Fault)> {
         self.closed.get_or_insert_with(|| fault.clone());
         let told = |entry: Entry<W>| {
             let sent = if entry.written { Sent::Maybe } else { Sent::No };
             (entry.waiter, Fault { sent, ..fault.clone() })
         };
-        self.waiting.drain().map(|(_, entry)| told(entry)).collect()
+        let mut all: Vec<_> = self.waiting.drain().collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all.into_iter().map(|(_, entry)| told(entry)).collect()
     }
 
     /// How many requests wait.
@@ -121,8 +124,8 @@ mod tests {
         mux.enter(a, "a").unwrap();
         mux.enter(b, "b").unwrap();
         assert!(mux.writing(a));
-        let mut told = mux.close(&ended("gone".into()));
-        told.sort_by_key(|(waiter, _)| *waiter);
+        let told = mux.close(&ended("gone".into()));
+        assert_eq!((told[0].0, told[1].0), ("a", "b"), "in their order");
         assert_eq!((told[0].1.sent, told[1].1.sent), (Sent::Maybe, Sent::No));
         assert_eq!(mux.enter(9, "c").unwrap_err().sent, Sent::No);
         assert!(!mux.writing(b));

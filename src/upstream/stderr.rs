@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use memchr::{memchr, memchr_iter, memrchr};
 use parking_lot::Mutex;
-use tokio::io::AsyncReadExt as _;
-use tokio::process::ChildStderr;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::base::{ReplicaName, Tasks, UpstreamName, clock};
 
@@ -36,7 +35,7 @@ impl StderrTail {
     /// Starts reading `stderr` to its end on `tasks`, and answers the tail that it fills.
     pub fn drain(
         tasks: &Tasks,
-        stderr: ChildStderr,
+        stderr: impl AsyncRead + Send + Unpin + 'static,
         upstream: UpstreamName,
         replica: ReplicaName,
     ) -> Self {
@@ -58,7 +57,12 @@ impl StderrTail {
         text.lines().rev().find(|line| !line.trim().is_empty()).map(|line| clean(line.as_bytes()))
     }
 
-    async fn read(self, mut stderr: ChildStderr, upstream: UpstreamName, replica: ReplicaName) {
+    async fn read(
+        self,
+        mut stderr: impl AsyncRead + Unpin,
+        upstream: UpstreamName,
+        replica: ReplicaName,
+    ) {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         let mut log = LineLog::new(clock::now());
         let (mut slice_end, mut slice_bytes) = (clock::now() + SLICE, 0);

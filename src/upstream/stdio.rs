@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{ChildStdin, ChildStdout};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +76,11 @@ pub struct Channel {
 
 impl Channel {
     /// Takes over the pipes. Its tasks end when the channel closes, and it closes when they end.
-    pub fn open(stdin: ChildStdin, stdout: ChildStdout, tasks: &Tasks) -> Arc<Self> {
+    pub fn open(
+        stdin: impl AsyncWrite + Send + Unpin + 'static,
+        stdout: impl AsyncRead + Send + Unpin + 'static,
+        tasks: &Tasks,
+    ) -> Arc<Self> {
         let (lines, queue) = mpsc::channel(QUEUE_MAX);
         let channel = Arc::new(Self {
             lines,
@@ -120,6 +123,11 @@ impl Channel {
     /// Why the channel is closed.
     pub fn why_closed(&self) -> Option<Fault> {
         self.mux.lock().closed().cloned()
+    }
+
+    /// How many requests wait for their answers.
+    pub fn waiting(&self) -> usize {
+        self.mux.lock().len()
     }
 
     /// The next number of ours.
@@ -173,11 +181,16 @@ impl Channel {
         Ok(exchange)
     }
 
-    async fn write(self: Arc<Self>, mut stdin: ChildStdin, mut queue: mpsc::Receiver<Line>) {
+    async fn write(
+        self: Arc<Self>,
+        mut stdin: impl AsyncWrite + Unpin,
+        mut queue: mpsc::Receiver<Line>,
+    ) {
         loop {
             let line = tokio::select! {
-                line = queue.recv() => line,
+                biased;
                 () = self.closed.cancelled() => None,
+                line = queue.recv() => line,
             };
             let Some(line) = line else { return };
             self.queued_bytes.fetch_sub(line.body.len(), Ordering::AcqRel);
@@ -189,8 +202,9 @@ impl Channel {
                 stdin.flush().await
             };
             let outcome = tokio::select! {
-                outcome = tokio::time::timeout(WRITE_TIMEOUT, write) => outcome,
+                biased;
                 () = self.closed.cancelled() => return,
+                outcome = tokio::time::timeout(WRITE_TIMEOUT, write) => outcome,
             };
             match outcome {
                 Ok(Ok(())) => {}
@@ -202,15 +216,16 @@ impl Channel {
         }
     }
 
-    async fn read(self: Arc<Self>, mut stdout: ChildStdout) {
+    async fn read(self: Arc<Self>, mut stdout: impl AsyncRead + Unpin) {
         let mut framer = LineFramer::new(LINE_BYTES_MAX);
         let mut garbage = Garbage::default();
         let mut buffer = BytesMut::new();
         let fault = loop {
             buffer.reserve(READ_BYTES);
             let read = tokio::select! {
-                read = stdout.read_buf(&mut buffer) => read,
+                biased;
                 () = self.closed.cancelled() => return,
+                read = stdout.read_buf(&mut buffer) => read,
             };
             match read {
                 Ok(0) => break ended("it ended".to_owned()),

@@ -84,10 +84,10 @@ impl Watch<'_> {
         let mut looks = Looks::new(self.live, self.replica, self.means);
         loop {
             tokio::select! {
+                biased;
+                fault = &mut ended => return End::Down(fault),
                 // A child that does not answer may be busy: it is suspect, and left alone.
                 _ = looks.next() => {}
-                fault = &mut ended => return End::Down(fault),
-                news = self.live.events.next() => self.take(news).await,
                 () = self.replica.outdated() => self.list_again(self.lists()).await,
                 () = tokio::time::sleep(MISSING_WAIT), if !self.missing.is_empty() => {
                     self.list_again(self.missing).await;
@@ -108,6 +108,7 @@ impl Watch<'_> {
                     }
                     self.replica.set_taken(uris);
                 }
+                news = self.live.events.next() => self.take(news).await,
             }
         }
     }
@@ -129,11 +130,10 @@ impl Watch<'_> {
         let mut relist = std::pin::pin!(tokio::time::sleep(self.relist_in()));
         loop {
             let found = tokio::select! {
+                // In this order: what a server can make come at any time has the last turn.
+                biased;
                 () = stream.run(), if standing => continue,
-                news = self.live.events.next() => {
-                    self.take(news).await;
-                    continue;
-                }
+                found = looks.next() => found,
                 () = next(&mut watched) => {
                     let uris = Arc::clone(&watched.borrow_and_update());
                     stream.watch(self.filter(&uris));
@@ -163,7 +163,10 @@ impl Watch<'_> {
                     }
                     continue;
                 }
-                found = looks.next() => found,
+                news = self.live.events.next() => {
+                    self.take(news).await;
+                    continue;
+                }
             };
             match found.answer {
                 Ok(content) => {

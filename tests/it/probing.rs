@@ -141,6 +141,7 @@ async fn greeted(script: &str, start_timeout: Duration) -> (Session, Tasks) {
     let tasks = Tasks::default();
     let means = Means {
         supervisor: Arc::new(Supervisor::new(WAYPOST, std::env::vars_os())),
+        dial: None,
         tasks: tasks.clone(),
         us: Arc::new(server_info()),
     };

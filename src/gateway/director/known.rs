@@ -31,6 +31,9 @@ impl Director {
         }
         let (memory, spec) = (self.memory.clone(), Arc::clone(&standing.upstream.spec));
         (standing.saved, standing.recalled) = (true, Some(part.clone()));
+        if !memory.keeps() {
+            return;
+        }
         let write = tokio::task::spawn_blocking(move || memory.remember(&spec, &part));
         self.tasks.spawn(async move { drop(write.await) });
     }

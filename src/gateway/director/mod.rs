@@ -244,10 +244,8 @@ impl Director {
             }
             self.settle_able(&gateway, now);
             let changed = tokio::select! {
-                event = events.recv() => match event {
-                    Some(event) => self.apply(event),
-                    None => return,
-                },
+                biased;
+                () = stop.cancelled() => return,
                 Some(order) = orders.recv() => {
                     self.obey(order, &gateway);
                     false
@@ -261,8 +259,11 @@ impl Director {
                     changed
                 }
                 _ = sweep.tick() => self.forget(clock::now()),
+                event = events.recv() => match event {
+                    Some(event) => self.apply(event),
+                    None => return,
+                },
                 () = tokio::time::sleep(self.next_look(&gateway, began, now)) => false,
-                () = stop.cancelled() => return,
             };
             if changed {
                 self.gather(&mut events).await;
