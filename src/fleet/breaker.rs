@@ -174,8 +174,9 @@ impl Breaker {
         match self.phase {
             Phase::Open { .. } => (Gate::Open, None),
             Phase::Shut { until, .. } if now < until => (Gate::Shut { until }, None),
-            Phase::Shut { .. } => {
-                self.probe(now);
+            Phase::Shut { until, .. } => {
+                // Since then, whenever it is looked at: looks may have told enough meanwhile.
+                self.probe(until);
                 (Gate::Probing { free: true }, Some(Turn::Probing))
             }
             Phase::Probing { leased, .. } => {
@@ -494,6 +495,14 @@ mod tests {
         assert_eq!(rig.breaker.looked((3, 2), rig.now), None);
         rig.now += LOOKS_ALONE;
         assert_eq!(rig.breaker.looked((4, 2), rig.now), Some(Turn::Opened));
+    }
+
+    #[test]
+    fn a_gate_whose_time_was_over_long_ago_opens_at_the_first_look() {
+        let mut rig = Rig::new();
+        rig.shut();
+        assert!(matches!(rig.wait(Duration::from_mins(6)), Gate::Probing { free: true }));
+        assert_eq!(rig.breaker.looked((2, 2), rig.now), Some(Turn::Opened));
     }
 
     #[test]

@@ -174,9 +174,9 @@ impl Vital {
                 self.warm_up(now);
             }
         }
-        let mut change = breaker.looked(looks, now);
-        let (gate, turn) = breaker.gate(now);
-        change = turn.or(change);
+        let due = breaker.gate(now).1;
+        let change = breaker.looked(looks, now).or(due);
+        let gate = breaker.gate(now).0;
         drop(breaker);
         self.note(gate, change, now, warm);
         (gate, change)
