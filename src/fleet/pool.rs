@@ -299,9 +299,9 @@ impl Pool {
     /// Waits while nothing is up and something is starting, up to [`START_WAIT`] and no longer than
     /// a call may be silent: a call right after our start, or of the first client of its abilities,
     /// must not fail for being early.
-    pub(super) async fn starting(&self, seats: &Seats<'_>) {
-        let longest = START_WAIT.min(self.spec.timeout).min(self.spec.timeout_max);
-        let until = tokio::time::Instant::from_std(clock::now() + longest);
+    pub(super) async fn starting(&self, seats: &Seats<'_>, deadline: Instant) {
+        let longest = START_WAIT.min(self.spec.timeout);
+        let until = tokio::time::Instant::from_std((clock::now() + longest).min(deadline));
         loop {
             let stirred = self.stir.notified();
             let starting = |member: &Arc<Member>| member.replica.state() == State::Starting;

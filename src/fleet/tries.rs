@@ -67,7 +67,7 @@ impl Pool {
         tries.throttled()?;
         loop {
             if !seats.is_up() || seats.any_new() {
-                self.starting(&seats).await;
+                self.starting(&seats, deadline).await;
             }
             if let Some(pinned) = &pinned {
                 self.told_of_loss(&pinned.0, request)?;
