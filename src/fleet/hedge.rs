@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::attempt::{Got, Try};
 use super::pace::Pace;
 use super::spec::HedgeSpec;
-use crate::base::{Fault, clock};
+use crate::base::{Fault, Sent, clock};
 use crate::upstream::Told;
 
 /// With fewer answers of a tool it is not known what is slow for it.
@@ -129,11 +129,14 @@ pub(super) async fn race<'a>(
     if outcome.is_ok() && tales.lock().wins(which) {
         return (outcome, Some(which));
     }
-    // It failed, or the other one has the client's ear.
+    // It failed, or the other one has the client's ear. Whatever becomes of that one now, this one
+    // may have run.
+    let ran = outcome.as_ref().err().is_none_or(|fault| fault.sent == Sent::Maybe);
     let (which, outcome) = match which {
         Which::First => (Which::Second, other.await),
         Which::Second => (Which::First, one.await),
     };
     tales.lock().wins(which);
-    (outcome, Some(which))
+    let honest = |fault| if ran { Fault { sent: Sent::Maybe, ..fault } } else { fault };
+    (outcome.map_err(honest), Some(which))
 }

@@ -446,11 +446,8 @@ impl<'a> Tries<'a> {
     }
 
     /// Why there is nobody to try: the last failure says more than that.
-    fn nobody(&mut self) -> Fault {
-        match self.last.take() {
-            Some(last) => self.honest(last),
-            None => self.pool.nobody(),
-        }
+    fn nobody(&self) -> Fault {
+        self.honest(self.last.clone().unwrap_or_else(|| self.pool.nobody()))
     }
 
     /// Once an attempt may have run, the end is never that nothing was sent, whatever the last
