@@ -11,10 +11,15 @@ use crate::base::rng::Draws;
 pub const FACTOR: f64 = 2.0;
 /// The most that is refused: the rest finds out whether it is better.
 pub const REFUSED_MAX: f64 = 0.9;
-/// The shortest time over which calls are counted; it grows to twice the 99th percentile.
-pub const WINDOW: Duration = Duration::from_mins(2);
+/// The shortest time over which calls are counted; it grows to twice the 99th percentile. Short
+/// enough for an outage to be forgotten when nobody called for a while.
+pub const WINDOW: Duration = Duration::from_secs(30);
 /// With fewer calls in the window nothing is refused.
 pub const CALLS_MIN: u32 = 20;
+
+/// One call passes in this time whatever else is refused: where calls are few a share of them is
+/// none, and nobody would find out that the upstream is back.
+pub const TRICKLE: Duration = Duration::from_secs(1);
 
 /// So many calls in a row that were taken end it: an upstream that is back must not wait until its
 /// past has left the window.
@@ -27,6 +32,8 @@ pub struct Throttle {
     streak: u32,
     /// Something failed since it was last well.
     strained: bool,
+    /// When a call passed last while others were refused.
+    passed: Option<Instant>,
 }
 
 impl Throttle {
@@ -54,7 +61,12 @@ impl Throttle {
         }
         let (all, taken) = (f64::from(sums.all()), f64::from(sums.good));
         let share = ((all - FACTOR * taken) / (all + 1.0)).clamp(0.0, REFUSED_MAX);
-        share > 0.0 && Draws::new(draw).unit() < share
+        let due = self.passed.is_none_or(|last| now.saturating_duration_since(last) >= TRICKLE);
+        if due || share <= 0.0 || Draws::new(draw).unit() >= share {
+            self.passed = Some(now);
+            return false;
+        }
+        true
     }
 }
 
@@ -91,6 +103,20 @@ mod tests {
         assert!((0..99).any(|draw| throttle.refuses(Duration::ZERO, now, draw)));
         throttle.count(true, Duration::ZERO, now);
         assert!((0..99).all(|draw| !throttle.refuses(Duration::ZERO, now, draw)));
+    }
+
+    #[test]
+    fn one_call_a_second_passes_whatever_fails() {
+        let (mut throttle, now) = (Throttle::default(), clock::now());
+        (0..500).for_each(|_| throttle.count(false, Duration::ZERO, now));
+        let refused_at = |throttle: &mut Throttle, millis| {
+            let at = now + Duration::from_millis(millis);
+            // A draw that refuses wherever anything is refused.
+            let low = (0..).find(|draw| Draws::new(*draw).unit() < 0.01).unwrap();
+            throttle.refuses(Duration::ZERO, at, low)
+        };
+        let refused = [0, 500, 999, 1_000, 1_500, 2_000].map(|at| refused_at(&mut throttle, at));
+        assert_eq!(refused, [false, true, true, false, true, false]);
     }
 
     #[test]
