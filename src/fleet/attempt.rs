@@ -35,7 +35,12 @@ const LATE_LOGS: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub enum Answered {
     /// The whole answer.
-    Done(Done),
+    Done {
+        /// The answer.
+        done: Done,
+        /// An attempt before the one that was answered may have run too.
+        unsure: bool,
+    },
     /// The beginning of a large one, and what is held until its end.
     Large(Large, Held),
 }

@@ -45,6 +45,8 @@ pub struct Terms<'a> {
     pub fits: Option<&'a [usize]>,
     /// Another balancer than the upstream's own, for this call.
     pub balancer: Option<&'a dyn Balancer>,
+    /// Since when its client waits; `None` = since now.
+    pub since: Option<Instant>,
 }
 
 impl Pool {
@@ -56,7 +58,7 @@ impl Pool {
         terms: &Terms<'_>,
         mut tell: impl FnMut(Told) + Send,
     ) -> Result<Answered, Fault> {
-        let deadline = clock::now() + self.spec.timeout_max;
+        let deadline = terms.since.unwrap_or_else(clock::now) + self.spec.timeout_max;
         let pinned = self.pinned(request)?;
         let own = pinned.as_ref().map(|pinned| [Arc::clone(&pinned.0.member)]);
         let seats = match &own {
@@ -93,7 +95,7 @@ impl Pool {
                 }
                 Ok(Got::Done(done)) => match tries.server_error(&done) {
                     Some(fault) => (fault, Some(done)),
-                    None => return Ok(Answered::Done(done)),
+                    None => return Ok(tries.answered(done)),
                 },
                 Err(fault) => (fault, None),
             };
@@ -103,8 +105,10 @@ impl Pool {
                 Verdict::Again(wait) if wait.is_zero() => {}
                 Verdict::Again(wait) => tokio::time::sleep(wait).await,
                 Verdict::Surface(_) => {
-                    return answer
-                        .map_or_else(|| Err(tries.honest(fault)), |done| Ok(Answered::Done(done)));
+                    return match answer {
+                        Some(done) => Ok(tries.answered(done)),
+                        None => Err(tries.honest(fault)),
+                    };
                 }
             }
         }
@@ -448,6 +452,10 @@ impl<'a> Tries<'a> {
     /// Why there is nobody to try: the last failure says more than that.
     fn nobody(&self) -> Fault {
         self.honest(self.last.clone().unwrap_or_else(|| self.pool.nobody()))
+    }
+
+    fn answered(&self, done: Done) -> Answered {
+        Answered::Done { done, unsure: self.unknown }
     }
 
     /// Once an attempt may have run, the end is never that nothing was sent, whatever the last

@@ -173,14 +173,14 @@ async fn tool(
     if matches!(snapshot.view(call.caller.abilities).catalog.lookup(&name), Lookup::Unknown)
         && let Some(place) = begins_with_prefix(snapshot, &name)
     {
-        fresh = list_again(inner, snapshot, place, UNKNOWN_REST).await;
+        fresh = list_again(inner, snapshot, place, (began, UNKNOWN_REST)).await;
     }
     let now = fresh.as_deref().unwrap_or(snapshot);
     let (reply, again) = one_call(inner, now, &name, began, call, &mut tell).await;
     let Some(place) = again else { return reply };
     // What the client mirrored was held against the list that it could know.
     let call = Call { headers: None, ..call };
-    match list_again(inner, now, place, Duration::ZERO).await {
+    match list_again(inner, now, place, (began, Duration::ZERO)).await {
         Some(fresh) => one_call(inner, &fresh, &name, began, call, &mut tell).await.0,
         None => reply,
     }
@@ -201,7 +201,7 @@ async fn one_call(
             let record = snapshot.tools.get(&tool.name).unwrap_or(&inner.unknown);
             let meters = &record.meters;
             let mut timer = Timer { meters, began, status: Status::Cancelled };
-            let end = known(inner, snapshot, (tool, &record.pace), call, tell).await;
+            let end = known(inner, snapshot, (tool, &record.pace, began), call, tell).await;
             timer.status = end.status;
             (end.reply, end.outdated)
         }
@@ -210,15 +210,9 @@ async fn one_call(
             let mut timer = Timer { meters, began, status: Status::Cancelled };
             let mirrored = call.headers.map_or(Mirrored::Nothing, Mirrored::Headers);
             let nature = nature(snapshot, place, name, Hints::default(), call);
-            let errand = Errand {
-                place,
-                name,
-                span: call.shape.name,
-                mirrored,
-                nature,
-                pace: None,
-                fits: None,
-            };
+            let (span, since) = (call.shape.name, began);
+            let (pace, fits) = (None, None);
+            let errand = Errand { place, name, span, mirrored, nature, pace, fits, since };
             let end = upstream(inner, snapshot, errand, call, tell).await;
             timer.status = end.status;
             (end.reply, None)
@@ -241,15 +235,16 @@ async fn one_call(
     }
 }
 
-/// Makes an upstream list what it offers, and waits for the snapshot that shows it. `rest` = not
-/// again within this time, whoever asks.
+/// Makes an upstream list what it offers, and waits for the snapshot that shows it, no longer than
+/// the client does, who waits since `since`. `rest` = not again within this time, whoever asks.
 async fn list_again(
     inner: &Inner,
     snapshot: &Snapshot,
     place: usize,
-    rest: Duration,
+    (since, rest): (Instant, Duration),
 ) -> Option<Arc<Snapshot>> {
     let upstream = snapshot.upstreams.get(place)?;
+    let left = (since + upstream.pool.spec().timeout_max).checked_duration_since(clock::now())?;
     if !upstream.pool.is_up() || !upstream.pool.relist(rest) {
         return None;
     }
@@ -264,7 +259,7 @@ async fn list_again(
             published.changed().await.ok()?;
         }
     };
-    tokio::time::timeout(RELIST_WAIT, listed).await.ok().flatten()
+    tokio::time::timeout(RELIST_WAIT.min(left), listed).await.ok().flatten()
 }
 
 /// Counts a call when it ends; one that is dropped was cancelled.
@@ -284,7 +279,7 @@ impl Drop for Timer<'_> {
 async fn known(
     inner: &Inner,
     snapshot: &Snapshot,
-    (tool, pace): (&Tool, &Arc<Pace>),
+    (tool, pace, since): (&Tool, &Arc<Pace>, Instant),
     call: Call<'_>,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> End {
@@ -297,8 +292,8 @@ async fn known(
             let mirrored = Mirrored::Schema(&tool.header_params);
             let (name, span) = (&*tool.original, call.shape.name);
             let nature = nature(snapshot, place, name, tool.hints, call);
-            let fits = snapshot.view(call.caller.abilities).fits(place, name);
-            let errand = Errand { place, name, span, mirrored, nature, pace: Some(pace), fits };
+            let (pace, fits) = (Some(pace), snapshot.view(call.caller.abilities).fits(place, name));
+            let errand = Errand { place, name, span, mirrored, nature, pace, fits, since };
             upstream(inner, snapshot, errand, call, tell).await
         }
     }

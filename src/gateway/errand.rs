@@ -1,6 +1,7 @@
 //! One errand at an upstream: the request, and what comes of it as its client gets it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -44,6 +45,8 @@ pub(super) struct Errand<'a> {
     pub(super) pace: Option<&'a Arc<Pace>>,
     /// The replicas that offer the tool as the client knows it; `None` = all.
     pub(super) fits: Option<&'a Copies>,
+    /// Since when the client waits.
+    pub(super) since: Instant,
 }
 
 /// A request to an upstream, and its answer mended for the client.
@@ -54,7 +57,7 @@ pub(super) async fn upstream(
     call: Call<'_>,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> End {
-    let Errand { place, name, span, mirrored, nature, pace, fits } = errand;
+    let Errand { place, name, span, mirrored, nature, pace, fits, since } = errand;
     let Some(upstream) = snapshot.upstreams.get(place) else {
         let error = unknown(snapshot, call.caller.abilities, name);
         return End::new(refuse(call, 200, &error), Status::Invalid);
@@ -69,9 +72,14 @@ pub(super) async fn upstream(
         key: key(upstream.pool.spec(), call),
         balancer: None,
         fits: fits.map(Copies::as_slice),
+        since: Some(since),
     };
     match upstream.pool.call(&request, &terms, tell).await {
-        Ok(Answered::Done(done)) => settle(inner, place, upstream, &done, call),
+        Ok(Answered::Done { done, unsure }) => {
+            let end = settle(inner, place, upstream, &done, call);
+            // The last attempt did not run; one before it may have: the call has had its chance.
+            End { outdated: end.outdated.filter(|_| !unsure), ..end }
+        }
         Ok(Answered::Large(large, held)) => passes(upstream, large, held, call),
         Err(fault) => faulty(upstream, &fault, call),
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use smallvec::SmallVec;
 
+use crate::base::clock;
 use crate::catalog::{Catalog, Owner, PromptLookup};
 use crate::proto::complete::{Reference, reference};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, LEGACY_NOT_FOUND, result_message};
@@ -56,7 +57,8 @@ pub(super) async fn answer(
 /// A request about something that is mirrored in no parameter headers.
 fn asked(method: Method, place: usize, name: &str, span: Option<Span>) -> Errand<'_> {
     let (mirrored, nature) = (Mirrored::Nothing, effect::of_method(method));
-    Errand { place, name, span, mirrored, nature, pace: None, fits: None }
+    let (pace, fits, since) = (None, None, clock::now());
+    Errand { place, name, span, mirrored, nature, pace, fits, since }
 }
 
 /// Who has the prompt of this name, and how they call it.
