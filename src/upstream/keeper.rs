@@ -34,12 +34,7 @@ impl Keeper {
     /// Runs until it is told to stop; then the replica is gone.
     pub async fn run(self) {
         let stop = self.stop.clone();
-        let client = match &self.replica.spec.kind {
-            ReplicaKind::Http(_) => {
-                Some(HttpClient::over(&ClientSpec::default(), self.means.dial.clone()))
-            }
-            ReplicaKind::Child(_) => None,
-        };
+        let mut client = self.client();
         let mut failures = 0_u32;
         let mut ends = Ends::default();
         let mut told = String::new();
@@ -60,6 +55,8 @@ impl Keeper {
                 self.replica.set_down(State::Starting);
             } else {
                 self.down(fault, life.up_since.is_some(), &mut told).await;
+                // Connections that were kept may be half-open: each would cost a whole greeting.
+                client = self.client();
             }
             let longest = self.replica.health().down_interval;
             let what = if client.is_some() { What::Url { longest } } else { What::Child };
@@ -78,6 +75,11 @@ impl Keeper {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    fn client(&self) -> Option<HttpClient> {
+        let new = || HttpClient::over(&ClientSpec::default(), self.means.dial.clone());
+        matches!(self.replica.spec.kind, ReplicaKind::Http(_)).then(new)
     }
 
     /// One life of the replica, from its start to its end.
