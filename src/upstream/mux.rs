@@ -56,6 +56,13 @@ impl<W> Mux<W> {
         }
     }
 
+    /// Not a byte of the request was taken after all.
+    pub fn unwritten(&mut self, number: u64) {
+        if let Some(entry) = self.waiting.get_mut(&number) {
+            entry.written = false;
+        }
+    }
+
     /// The waiter of a notification that belongs to a request.
     pub fn peek(&mut self, number: u64) -> Option<&mut W> {
         self.waiting.get_mut(&number).map(|entry| &mut entry.waiter)
@@ -129,6 +136,16 @@ mod tests {
         assert_eq!((told[0].1.sent, told[1].1.sent), (Sent::Maybe, Sent::No));
         assert_eq!(mux.enter(9, "c").unwrap_err().sent, Sent::No);
         assert!(!mux.writing(b));
+    }
+
+    #[test]
+    fn a_request_of_which_not_a_byte_was_taken_was_not_sent() {
+        let mut mux = Mux::default();
+        let number = mux.number();
+        mux.enter(number, ()).unwrap();
+        assert!(mux.writing(number));
+        mux.unwritten(number);
+        assert_eq!(mux.close(&ended("gone".into()))[0].1.sent, Sent::No);
     }
 
     #[test]

@@ -197,8 +197,14 @@ impl Channel {
             if line.number.is_some_and(|number| !self.mux.lock().writing(number)) {
                 continue; // given up before it was written
             }
+            let mut written = 0;
             let write = async {
-                stdin.write_all(&line.body).await?;
+                while let Some(rest) = line.body.get(written..).filter(|rest| !rest.is_empty()) {
+                    match stdin.write(rest).await? {
+                        0 => return Err(std::io::ErrorKind::WriteZero.into()),
+                        more => written += more,
+                    }
+                }
                 stdin.flush().await
             };
             let outcome = tokio::select! {
@@ -206,13 +212,15 @@ impl Channel {
                 () = self.closed.cancelled() => return,
                 outcome = tokio::time::timeout(WRITE_TIMEOUT, write) => outcome,
             };
-            match outcome {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    return self.close(&ended(format!("it closed its stdin: {error}")));
-                }
-                Err(_) => return self.close(&ended("it does not read its stdin".to_owned())),
+            let fault = match outcome {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => ended(format!("it closed its stdin: {error}")),
+                Err(_) => ended("it does not read its stdin".to_owned()),
+            };
+            if let Some(number) = line.number.filter(|_| written == 0) {
+                self.mux.lock().unwritten(number);
             }
+            return self.close(&fault);
         }
     }
 
