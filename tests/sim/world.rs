@@ -1,0 +1,422 @@
+//! One world from one seed: its hosts, a gateway in front of them, clients, what goes wrong, and
+//! what must hold in the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use waypost::app::App;
+use waypost::base::{ReplicaName, Tasks, UpstreamName, clock, rng};
+use waypost::catalog::spec::OfferSpec;
+use waypost::fleet::Effect;
+use waypost::fleet::breaker::Gate;
+use waypost::fleet::spec::{BALANCES, PoolSpec};
+use waypost::gateway::spec::{CacheSpec, GatewaySpec, UpstreamSpec};
+use waypost::proto;
+use waypost::telemetry::Meters;
+use waypost::upstream::backoff::LOOP_REST;
+use waypost::upstream::connect::Means;
+use waypost::upstream::replica::State;
+use waypost::upstream::spec::{
+    EraPolicy, HttpSpec, LaunchSpec, Program, ReplicaKind, ReplicaSpec, START_TIMEOUT,
+};
+
+use crate::chance::Dice;
+use crate::check;
+use crate::child::Cradle;
+use crate::client::{Client, Desk, Offer, Order};
+use crate::faults::{Blow, Ill, Mix, Strike, strikes};
+use crate::host::{Era, Host, Traits};
+use crate::ledger::{Class, Ledger, Outcome};
+use crate::server::Net;
+
+/// Once faults are over, calls that only read succeed again within this time (I10).
+const HEALED_WITHIN: Duration = Duration::from_mins(1);
+/// A server learns within this time that a call is not wanted any more (I7).
+const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
+
+/// What became of a world.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) breaches: Vec<String>,
+    pub(crate) story: String,
+    pub(crate) digest: u64,
+    pub(crate) calls: usize,
+}
+
+/// Runs the world of a seed. `tell` = with the log of the gateway in its story.
+pub(crate) fn run(seed: u64, tell: bool) -> End {
+    rng::seed(Some(seed));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let end = runtime.block_on(async {
+        let world = World::new(seed);
+        let _told = tell.then(|| tracing::subscriber::set_default(world.ledger.log()));
+        world.live().await
+    });
+    rng::seed(None);
+    end
+}
+
+/// How a world is made.
+struct Plan {
+    traits: Vec<Traits>,
+    upstreams: usize,
+    trusted: bool,
+    operator: bool,
+    timeout: Duration,
+    timeout_max: Duration,
+    span: Duration,
+    clients: usize,
+    calls: usize,
+    think: u64,
+    give_up_percent: u64,
+    /// Faults from the first moment on.
+    ill_born: bool,
+    /// Every server refuses for lack of room, under many calls.
+    storm: bool,
+    /// Clients only read, and much: slow calls may be asked twice.
+    readers: bool,
+    strikes: Vec<Strike>,
+}
+
+impl Plan {
+    fn roll(dice: &mut Dice) -> Self {
+        let upstreams = dice.pick(&[1, 1, 2]);
+        let mut traits = Vec::new();
+        for upstream in 0..upstreams {
+            for replica in 0..dice.between(1, 5) {
+                traits.push(one_host(dice, upstream, replica));
+            }
+        }
+        let storm = dice.percent(8);
+        let readers = !storm && dice.percent(12);
+        let span = Duration::from_secs(if storm { 10 } else { dice.pick(&[15, 30, 60]) });
+        let timeout = Duration::from_millis(dice.pick(&[1_500, 4_000, 10_000]));
+        let count = traits.len();
+        Self {
+            upstreams,
+            traits,
+            trusted: dice.percent(75),
+            operator: dice.coin(),
+            timeout,
+            timeout_max: timeout * u32::try_from(dice.between(1, 3)).unwrap(),
+            span,
+            clients: dice.below(5) + 1,
+            calls: if storm || readers { 60 } else { dice.below(30) + 5 },
+            think: if storm || readers { 50 } else { dice.pick(&[200, 1_000, 3_000]) },
+            give_up_percent: dice.pick(&[0, 10, 50]),
+            ill_born: dice.coin(),
+            storm,
+            readers,
+            strikes: strikes(dice, count, span),
+        }
+    }
+
+    fn classes(&self) -> (Class, Class) {
+        let read = if self.trusted { Class::Read } else { Class::Once };
+        let idem = if self.trusted || self.operator { Class::Idempotent } else { Class::Once };
+        (read, idem)
+    }
+}
+
+fn one_host(dice: &mut Dice, upstream: usize, replica: u64) -> Traits {
+    let child = dice.percent(40);
+    let era = if dice.coin() { Era::Legacy } else { Era::Modern };
+    Traits {
+        name: format!("h{upstream}{replica}"),
+        upstream,
+        child,
+        era,
+        has_sessions: !child && era == Era::Legacy && dice.coin(),
+        tells_changes: dice.coin(),
+        streams: dice.coin(),
+        fragile: child && era == Era::Legacy && dice.percent(30),
+        pace: dice.pick(&[5, 50, 500]),
+    }
+}
+
+struct World {
+    dice: Dice,
+    plan: Plan,
+    ledger: Ledger,
+    hosts: Arc<BTreeMap<String, Arc<Host>>>,
+    /// Everything that is no part of the gateway.
+    outside: Tasks,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::roll(&mut dice);
+        let (ledger, outside) = (Ledger::new(), Tasks::new());
+        let mut hosts = BTreeMap::new();
+        for traits in &plan.traits {
+            ledger.note(format!("{traits:?}"));
+            let host_dice = dice.fork();
+            let host = Host::new(
+                traits.clone(),
+                Mix::default(),
+                host_dice,
+                ledger.clone(),
+                outside.clone(),
+            );
+            hosts.insert(traits.name.clone(), Arc::new(host));
+        }
+        Self { dice, plan, ledger, hosts: Arc::new(hosts), outside }
+    }
+
+    fn all(&self) -> Vec<&Host> {
+        self.hosts.values().map(AsRef::as_ref).collect()
+    }
+
+    async fn live(mut self) -> End {
+        let mut mixes: Vec<Mix> =
+            self.plan.traits.iter().map(|_| Mix::roll(&mut self.dice)).collect();
+        if self.plan.storm {
+            mixes.iter_mut().for_each(|mix| *mix = Mix::only(Ill::Unavailable));
+        }
+        let clear = mixes.iter().all(Mix::is_clear)
+            && self.plan.strikes.iter().all(|s| !matches!(s.blow, Blow::Freeze | Blow::Vanish));
+        let hosts: Vec<_> =
+            self.plan.traits.iter().map(|t| Arc::clone(&self.hosts[&t.name])).collect();
+        let ill = || hosts.iter().zip(&mixes).for_each(|(host, mix)| host.falls_ill(mix.clone()));
+        if self.plan.ill_born && !self.plan.storm {
+            ill();
+        }
+        let (app, keepers) = self.start();
+        app.gateway.settled().await;
+        if !self.plan.ill_born || self.plan.storm {
+            app.settled(Duration::from_secs(20)).await;
+            ill();
+        }
+        let desk = self.desk(&app);
+        self.strike(&hosts);
+        self.load(&desk).await;
+        hosts.iter().for_each(|host| host.heals());
+        self.ledger.note("all is healed");
+        let healed = self.ledger.now();
+        self.heals(&app, &desk, healed).await;
+        self.cancels(&desk).await;
+        // Streams are drained, notices of giving up are taken.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        self.opens(&app);
+        check::books(&self.ledger, self.plan.upstreams, healed, clear);
+        check::quiet(&self.ledger, &app, &keepers, &self.all());
+        app.stop().await;
+        check::gone(&self.ledger, &keepers, &self.all());
+        self.outside.stop(Duration::from_secs(1)).await;
+        End {
+            breaches: self.ledger.breaches(),
+            story: self.ledger.story(),
+            digest: self.ledger.digest(),
+            calls: self.ledger.pages().len(),
+        }
+    }
+
+    /// Starts the gateway with what it needs of this world.
+    fn start(&mut self) -> (App, Tasks) {
+        let keepers = Tasks::new();
+        let means = Means {
+            supervisor: Arc::new(Cradle(Arc::clone(&self.hosts))),
+            dial: Some(Arc::new(Net(Arc::clone(&self.hosts)))),
+            tasks: keepers.clone(),
+            us: Arc::new(json!({ "name": "simulated", "version": "0" })),
+        };
+        let upstreams = (0..self.plan.upstreams).map(|place| self.upstream(place)).collect();
+        let cache = CacheSpec { enabled: false, dir: None };
+        let mut spec = GatewaySpec { upstreams, cache, ..GatewaySpec::default() };
+        spec.builtins.echo.tool.enabled = false;
+        (App::start_with(&spec, means, None, Meters::new()), keepers)
+    }
+
+    fn upstream(&mut self, place: usize) -> UpstreamSpec {
+        let mut replicas = Vec::new();
+        for traits in self.plan.traits.iter().filter(|traits| traits.upstream == place) {
+            let known = match traits.era {
+                Era::Legacy => EraPolicy::Legacy,
+                Era::Modern => EraPolicy::Modern,
+            };
+            let kind = if traits.child {
+                ReplicaKind::Child(LaunchSpec {
+                    program: Program::Named(traits.name.clone()),
+                    args: Vec::new(),
+                    env: BTreeMap::new(),
+                    cwd: None,
+                    start_timeout: START_TIMEOUT,
+                })
+            } else {
+                let url = format!("http://{}/mcp", traits.name).parse().unwrap();
+                ReplicaKind::Http(HttpSpec { url, headers: Vec::new() })
+            };
+            replicas.push(ReplicaSpec {
+                name: ReplicaName::new(&traits.name).unwrap(),
+                kind,
+                era: if self.dice.percent(70) { EraPolicy::Auto } else { known },
+                weight: u32::try_from(self.dice.between(1, 3)).unwrap(),
+                tier: 0,
+                labels: BTreeMap::new(),
+            });
+        }
+        let mut pool = PoolSpec::new(replicas);
+        pool.balance = BALANCES[self.dice.pick(&[0, 0, 0, 1, 2, 3, 4, 5])].1.clone();
+        (pool.timeout, pool.timeout_max) = (self.plan.timeout, self.plan.timeout_max);
+        pool.retry.on_server_error = self.dice.coin();
+        let prefix = prefix(place);
+        let mut effects = BTreeMap::new();
+        if self.plan.operator {
+            for tool in ["idem", "slow"] {
+                effects.insert(tool.to_owned(), Effect::Idempotent);
+            }
+        }
+        let exclude = vec!["secret".to_owned()];
+        UpstreamSpec {
+            name: UpstreamName::new(&prefix).unwrap(),
+            required: false,
+            trust_annotations: self.plan.trusted,
+            effects,
+            offer: OfferSpec { exclude, ..OfferSpec::all(&prefix) },
+            pool,
+            off: None,
+        }
+    }
+
+    fn desk(&self, app: &App) -> Desk {
+        let (read, idem) = self.plan.classes();
+        let offer = |place| Offer { prefix: prefix(place), read, idem };
+        let offers = (0..self.plan.upstreams).map(offer).collect();
+        let longest = self.plan.timeout_max + Duration::from_secs(1);
+        Desk::new(app.gateway.clone(), self.ledger.clone(), offers, longest)
+    }
+
+    /// Lets the blows fall.
+    fn strike(&self, hosts: &[Arc<Host>]) {
+        for strike in &self.plan.strikes {
+            let (host, strike) = (Arc::clone(&hosts[strike.host]), *strike);
+            self.outside.spawn(async move {
+                tokio::time::sleep(strike.at).await;
+                match strike.blow {
+                    Blow::Crash | Blow::Vanish => host.dies(strike.blow == Blow::Vanish),
+                    Blow::Freeze => host.freezes(true),
+                    Blow::Forget => host.forgets(),
+                    Blow::Catalog => host.changes(),
+                    Blow::Chatter => host.chatter.notify_waiters(),
+                }
+                tokio::time::sleep(strike.lasts).await;
+                match strike.blow {
+                    Blow::Crash | Blow::Vanish => host.rises(),
+                    Blow::Freeze => host.freezes(false),
+                    _ => {}
+                }
+            });
+        }
+    }
+
+    /// Clients call until the span is over and each of their calls has ended.
+    async fn load(&mut self, desk: &Desk) {
+        let begun = self.ledger.now();
+        let mut working = Vec::new();
+        for name in 0..self.plan.clients {
+            let era = if self.dice.coin() { proto::Era::Legacy } else { proto::Era::Modern };
+            let client = Arc::new(Client::new(desk, name, era));
+            for _ in 0..self.dice.between(1, 3) {
+                let (client, mut dice) = (Arc::clone(&client), self.dice.fork());
+                let (upstreams, give_up) = (self.plan.upstreams, self.plan.give_up_percent);
+                let (calls, think, until) =
+                    (self.plan.calls, self.plan.think, begun + self.plan.span);
+                let (ledger, readers) = (self.ledger.clone(), self.plan.readers);
+                working.push(self.outside.spawn(async move {
+                    for _ in 0..calls {
+                        tokio::time::sleep(dice.millis(think)).await;
+                        if ledger.now() > until {
+                            return;
+                        }
+                        let mut order = Order::roll(&mut dice, upstreams, give_up);
+                        if readers {
+                            order.tool = "read";
+                        }
+                        client.call(&order).await;
+                    }
+                }));
+            }
+        }
+        for work in working {
+            work.await.unwrap();
+        }
+        let left = (begun + self.plan.span).saturating_sub(self.ledger.now());
+        tokio::time::sleep(left).await;
+    }
+
+    /// I10: when faults are over, calls that only read succeed again.
+    async fn heals(&self, app: &App, desk: &Desk, healed: Duration) {
+        let client = Client::new(desk, 100, proto::Era::Modern);
+        // They are not asked all the time: what heals must heal by itself too.
+        let left = (healed + HEALED_WITHIN).saturating_sub(self.ledger.now());
+        tokio::time::sleep(left).await;
+        // A child that did nothing but end is left alone for a while, by design.
+        if self.any_rests(app) {
+            self.ledger.note("a child rests");
+            tokio::time::sleep(LOOP_REST).await;
+        }
+        for _ in 0..6 {
+            for upstream in 0..self.plan.upstreams {
+                let (op, outcome) = client.call(&Order::of(upstream, "read")).await;
+                if outcome != Outcome::Result {
+                    let text = format!("I10: op {op} failed though all is healed: {outcome:?}");
+                    self.ledger.breach(text);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    fn any_rests(&self, app: &App) -> bool {
+        let snapshot = app.gateway.snapshot();
+        let mut replicas = snapshot.upstreams.iter().flat_map(|upstream| &upstream.pool.replicas);
+        replicas.any(|r| matches!(r.state(), State::Down(why) if why.contains("and rests for")))
+    }
+
+    /// I10: every replica gets calls again.
+    fn opens(&self, app: &App) {
+        let now = clock::now();
+        for upstream in &app.gateway.snapshot().upstreams {
+            for member in &upstream.pool.members {
+                let gate = upstream.pool.look(member, now);
+                if !member.replica.is_up() || gate != Gate::Open {
+                    let (name, state) = (&member.replica.spec.name, member.replica.state());
+                    let text = format!("I10: {name} is {state:?}, its gate {gate:?}");
+                    self.ledger.breach(text);
+                }
+            }
+        }
+    }
+
+    /// I7: what is given up is given up at the server too, at once.
+    async fn cancels(&self, desk: &Desk) {
+        let client = Client::new(desk, 101, proto::Era::Legacy);
+        for upstream in (0..self.plan.upstreams).cycle().take(self.plan.traits.len() * 2) {
+            let patience = Some(Duration::from_millis(500));
+            let order = Order { patience, millis: Some(1_200), ..Order::of(upstream, "write") };
+            let (op, outcome) = client.call(&order).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let page = self.ledger.page(op).unwrap();
+            let Some((ended, ..)) = page.ended else { continue };
+            if outcome != Outcome::GivenUp || page.reached == 0 {
+                self.ledger.breach(format!("I10: op {op} did not get anywhere: {outcome:?}"));
+                continue;
+            }
+            let told = page.cancelled.iter().any(|at| *at <= ended + CANCELLED_WITHIN);
+            if !told {
+                self.ledger.breach(format!("I7: the server of op {op} was not told to stop"));
+            }
+        }
+    }
+}
+
+fn prefix(place: usize) -> String {
+    ["a", "b"][place].to_owned()
+}
