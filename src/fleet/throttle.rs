@@ -112,7 +112,7 @@ mod tests {
         let refused_at = |throttle: &mut Throttle, millis| {
             let at = now + Duration::from_millis(millis);
             // A draw that refuses wherever anything is refused.
-            let low = (0..).find(|draw| Draws::new(*draw).unit() < 0.01).unwrap();
+            let low = (0..100_000).find(|draw| Draws::new(*draw).unit() < 0.01).unwrap();
             throttle.refuses(Duration::ZERO, at, low)
         };
         let refused = [0, 500, 999, 1_000, 1_500, 2_000].map(|at| refused_at(&mut throttle, at));

@@ -15,7 +15,9 @@ fn two_versions() -> (Gateway, [Puppet; 2]) {
     let gateway =
         Gateway::start(&upstream("u", keys, &[url(&servers[0].url), url(&servers[1].url)]));
     replicas_up(&gateway, "u", 2);
-    ["u__same", "u__gone", "u__added"].iter().for_each(|tool| listed(&gateway, tool));
+    for tool in ["u__same", "u__gone", "u__added"] {
+        listed(&gateway, tool);
+    }
     (gateway, servers)
 }
 
