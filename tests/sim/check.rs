@@ -79,7 +79,7 @@ pub(crate) fn quiet(ledger: &Ledger, app: &App, tasks: &Tasks, hosts: &[&Host]) 
             let (replica, limits) = (&member.replica, &pool.spec().limits);
             let most =
                 if replica.is_child() { limits.inflight_child } else { limits.inflight_http };
-            let busy = (member.load.busy(), most - replica.permits.available_permits());
+            let busy = (member.vital.load.busy(), most - replica.permits.available_permits());
             let name = &replica.spec.name;
             if busy != (0, 0) {
                 ledger.breach(format!("I9: {name} is busy with {busy:?} calls"));

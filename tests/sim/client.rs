@@ -106,6 +106,7 @@ impl Client {
             abilities: Abilities::NONE,
             mail: None,
             key: u64::try_from(name).unwrap(),
+            home: 0,
         };
         Self { desk: desk.clone(), name, caller, ids: AtomicU64::new(1) }
     }
