@@ -533,7 +533,8 @@ async fn cost_of_a_flood_on_stderr() {
     assert_eq!(tail.last_line().as_deref(), Some("last words"));
     assert!(tail.text().len() <= TAIL_BYTES);
     let grown = peak() - before;
-    assert!(grown < 4 * 1024, "{grown} KiB more");
+    // Of 100 MiB: what is touched of our own code for the first time counts too.
+    assert!(grown < 8 * 1024, "{grown} KiB more");
     let seconds = usize::try_from(start.elapsed().as_secs()).unwrap() + 1;
     let lines = lines.load(Ordering::Relaxed);
     assert!(lines >= 20 && lines <= seconds * 21 + 1, "{lines} lines in {seconds} s");
