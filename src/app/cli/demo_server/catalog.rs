@@ -38,6 +38,9 @@ impl Catalog {
         if quirks.has(&Quirk::Ask) {
             fixed.push(ask());
         }
+        if quirks.has(&Quirk::Ledger) {
+            fixed.extend(counted());
+        }
         if quirks.has(&Quirk::XMcpHeader) {
             fixed.extend(annotated());
         }
@@ -256,6 +259,19 @@ fn annotated() -> Vec<Value> {
             json!({"one": mirrored("string", "Same"), "two": mirrored("string", "SAME")}),
         ),
     ]
+}
+
+/// Tools that differ in what a second run would do, and in nothing else.
+fn counted() -> Vec<Value> {
+    let effects = [Effect::ReadOnly, Effect::Idempotent, Effect::Adds, Effect::Adds];
+    let whole = json!({"type": "integer", "minimum": 0});
+    let properties = json!({
+        "op": {"type": "string", "description": "the caller's word for this run"},
+        "ms": whole, "steps": whole, "pad": whole,
+    });
+    let about = "Works for a while; each run is in the journal.";
+    let make = |(name, effect)| input(tool(name, name, about, effect), &properties, &["op"]);
+    super::ledger::NAMES.into_iter().zip(effects).map(make).collect()
 }
 
 fn array_result() -> Value {

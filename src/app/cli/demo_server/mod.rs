@@ -16,6 +16,7 @@ mod headers;
 mod http;
 mod inflight;
 mod journal;
+mod ledger;
 mod legacy;
 mod modern;
 mod outlet;

@@ -28,6 +28,8 @@ pub(super) enum Quirk {
     Discover32000,
     /// HTTP: answers `server/discover` with this status and an HTML page.
     DiscoverStatus(StatusCode),
+    /// stdio: says every answer twice.
+    DoubleAnswer,
     /// Starts a grandchild that outlives its parent and ignores SIGTERM.
     DoubleFork,
     /// Legacy stdio: dies of any request before `initialize`.
@@ -40,6 +42,8 @@ pub(super) enum Quirk {
     IgnoreDiscover,
     /// Ignores SIGTERM and the end of stdin.
     IgnoreSigterm,
+    /// Adds the tools `ledger_…`, whose every run is in the journal with time and the caller's word.
+    Ledger,
     /// stdio: the first accepted message locks the era.
     LockEra,
     /// Answers a call with a line that never ends.
@@ -81,12 +85,14 @@ impl FromStr for Quirk {
             "crash-at-start" => Self::CrashAtStart,
             "discover-32000" => Self::Discover32000,
             "discover-status" => Self::DiscoverStatus(status()?),
+            "double-answer" => Self::DoubleAnswer,
             "double-fork" => Self::DoubleFork,
             "exit-on-discover" => Self::ExitOnDiscover,
             "flood-stderr" => Self::FloodStderr,
             "garbage" => Self::Garbage,
             "ignore-discover" => Self::IgnoreDiscover,
             "ignore-sigterm" => Self::IgnoreSigterm,
+            "ledger" => Self::Ledger,
             "lock-era" => Self::LockEra,
             "long-line" => Self::LongLine,
             "loop-cursor" => Self::LoopCursor,

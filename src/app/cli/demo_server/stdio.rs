@@ -39,7 +39,7 @@ struct Peer {
 /// Serves until stdin ends.
 pub(super) async fn serve(server: Arc<Server>) -> anyhow::Result<()> {
     let (out, frames) = outlet::pair();
-    let mut writer = server.tasks.spawn(write(frames));
+    let mut writer = server.tasks.spawn(write(frames, server.quirks.has(&Quirk::DoubleAnswer)));
     noise(&server, &out).await;
     let mut peer = Peer {
         server: Arc::clone(&server),
@@ -94,10 +94,11 @@ async fn noise(server: &Arc<Server>, out: &Outlet) {
 }
 
 /// The only place that touches stdout. Ends when nobody sends or nobody reads.
-async fn write(mut frames: mpsc::Receiver<Frame>) {
+async fn write(mut frames: mpsc::Receiver<Frame>, twice: bool) {
     let mut stdout = tokio::io::stdout();
     while let Some(frame) = frames.recv().await {
         let bytes = match frame {
+            Frame::Last(message) if twice => Bytes::from(format!("{message}\n{message}\n")),
             Frame::Message(message) | Frame::Last(message) => Bytes::from(format!("{message}\n")),
             Frame::Raw(bytes) => bytes,
         };

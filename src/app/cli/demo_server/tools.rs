@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::ask;
 use super::era::{self, Era};
+use super::ledger;
 use super::outlet::{Frame, Outlet};
 use super::quirks::{CRASH_CODE, Quirk};
 use super::server::{Server, leave};
@@ -96,6 +97,7 @@ async fn run(server: &Server, call: &Call, tool: &Value) -> Outcome {
         "append" => append(server, &arguments),
         "sleep" => sleep(&arguments).await,
         "progress" => progress(call, &arguments).await,
+        name if ledger::NAMES.contains(&name) => ledger::run(server, call, &arguments).await,
         "fail" => return fail(server, call, &arguments).await,
         "ask" => return ask::run(server, call).await,
         "grow" => grow(server),
@@ -136,7 +138,7 @@ fn failed(why: &str) -> Outcome {
 
 // === arguments ===
 
-fn whole(arguments: &Map<String, Value>, key: &str, max: u64) -> Result<u64, String> {
+pub(super) fn whole(arguments: &Map<String, Value>, key: &str, max: u64) -> Result<u64, String> {
     match arguments.get(key).and_then(Value::as_u64) {
         Some(number) if number <= max => Ok(number),
         _ => Err(format!("\"{key}\" must be an integer from 0 to {max}")),
