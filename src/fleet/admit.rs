@@ -40,7 +40,7 @@ struct Line {
 /// Why a call gets no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// Too many wait already.
+    /// Too many wait already, of this client or of all.
     Full,
     /// It waited for too long.
     Waited,
@@ -155,10 +155,13 @@ impl Admission {
         let (bell, mut rung) = oneshot::channel();
         {
             let mut line = self.line.lock();
+            let now = clock::now();
             if line.queue.len() >= self.queue_max.load(Ordering::Relaxed) {
-                return Err(Refused::Full);
+                let goes = line.queue.displace(client, now).ok_or(Refused::Full)?;
+                // Its bell never rings: that tells it.
+                line.bells.remove(&goes);
             }
-            line.queue.push(client, ticket, cost, clock::now());
+            line.queue.push(client, ticket, cost, now);
             line.bells.insert(ticket, bell);
             self.waiting.store(line.queue.len(), Ordering::Release);
         }
@@ -167,8 +170,10 @@ impl Admission {
         self.wake_if_idle();
         match tokio::time::timeout(limit, &mut rung).await {
             Ok(Ok(turn)) => Ok(turn),
+            // It had to make room for a client that asks for less.
+            Ok(Err(_)) => Err(Refused::Full),
             // The bell may ring in the very moment the time is over.
-            Ok(Err(_)) | Err(_) => rung.try_recv().map_err(|_none| Refused::Waited),
+            Err(_) => rung.try_recv().map_err(|_none| Refused::Waited),
         }
     }
 
@@ -242,6 +247,31 @@ mod tests {
         assert!(all.enter().is_none(), "still one too many");
         drop(other);
         assert!(all.enter().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_one_client_fills_has_room_for_another() {
+        let all = admission(1, 2);
+        let seat = all.enter().unwrap();
+        let (first, second) = (all.turn(1, 1, LONG), all.turn(1, 1, LONG));
+        let other = async {
+            tokio::task::yield_now().await;
+            let third = all.turn(1, 1, LONG).await.map(drop);
+            assert_eq!(third.unwrap_err(), Refused::Full, "it fills the line itself");
+            let turn = all.turn(2, 1, LONG);
+            let frees = async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                drop(seat);
+            };
+            let (turn, ()) = tokio::join!(turn, frees);
+            turn.map(drop)
+        };
+        let first = async { first.await.map(drop) };
+        let (first, second, other) = tokio::join!(first, second, other);
+        first.unwrap();
+        assert_eq!(second.unwrap_err(), Refused::Full);
+        other.unwrap();
+        assert_eq!(all.waiting(), 0);
     }
 
     #[tokio::test(start_paused = true)]

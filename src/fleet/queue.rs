@@ -62,6 +62,22 @@ impl Queue {
         self.len += 1;
     }
 
+    /// Makes room in a full queue for one more call of a client, if another client has so many that
+    /// it would still have no fewer: whoever asks for much fills the queue for himself only. Answers
+    /// the call that has to go, the one of that client that would have been served last.
+    pub fn displace(&mut self, client: u64, now: Instant) -> Option<u64> {
+        let own = self.lanes.get(&client).map_or(0, |lane| lane.waiting.len());
+        let newest_first = self.is_standing(now);
+        let (fattest, lane) = self.lanes.iter().max_by_key(|(_, lane)| lane.waiting.len())?;
+        if lane.waiting.len() < own + 2 {
+            return None;
+        }
+        let last = if newest_first { lane.waiting.front() } else { lane.waiting.back() };
+        let (fattest, ticket) = (*fattest, last?.ticket);
+        self.remove(fattest, ticket);
+        Some(ticket)
+    }
+
     /// The call whose turn it is.
     pub fn pop(&mut self, now: Instant) -> Option<u64> {
         let newest = self.is_standing(now);
@@ -174,6 +190,25 @@ mod tests {
         assert_eq!(queue.pop(at(200)), Some(1), "it stands since now");
         queue.push(1, 99, 1, at(1_150));
         assert_eq!(queue.pop(at(1_201)), Some(99));
+    }
+
+    #[test]
+    fn in_a_full_queue_who_has_most_makes_room_for_who_has_less() {
+        let (mut queue, start) = (Queue::default(), clock::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        (0..4).for_each(|n| queue.push(1, n, 1, start));
+        assert_eq!(queue.displace(1, start), None, "not for more of the same");
+        assert_eq!(queue.displace(2, start), Some(3), "the newest, while the oldest goes first");
+        queue.push(2, 10, 1, start);
+        assert_eq!(queue.displace(2, start), Some(2));
+        queue.push(2, 11, 1, start);
+        assert_eq!(queue.displace(2, start), None, "both have two");
+        queue.displace(3, at(200));
+        assert_eq!(queue.len(), 3);
+        let (mut standing, late) = (Queue::default(), at(2_000));
+        (0..3).for_each(|n| standing.push(1, n, 1, start));
+        assert_eq!(standing.displace(2, at(500)), Some(2));
+        assert_eq!(standing.displace(2, late), Some(0), "the oldest, while the newest goes first");
     }
 
     #[test]
