@@ -93,6 +93,11 @@ impl Default for ShareSpec {
     }
 }
 
+/// Longer than the 60 s for which nginx and the load balancers of clouds keep a connection that
+/// rests, so that it is they who close it; and not much longer, for whoever sends a head that never
+/// ends holds a connection for as long.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(62);
+
 impl Default for LimitSpec {
     fn default() -> Self {
         Self {
@@ -102,7 +107,7 @@ impl Default for LimitSpec {
             session_idle_max: Duration::from_mins(30),
             streams_max: 10_000,
             inflight_max: 4_096,
-            header_timeout: Duration::from_secs(75),
+            header_timeout: HEADER_TIMEOUT,
             body_timeout: Duration::from_mins(1),
         }
     }
