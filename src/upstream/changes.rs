@@ -83,8 +83,8 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Reads the stream and puts what it tells into the events; never resolves. May be dropped and
-    /// called again.
+    /// Reads the stream and puts what it tells into the events; resolves when a stream that stood
+    /// is lost, and opens it again when called again. May be dropped at any time.
     pub async fn run(&mut self) {
         loop {
             let idle = self.link.dialect().era == Era::Modern && self.filter.is_empty();
@@ -103,6 +103,7 @@ impl<'a> Changes<'a> {
                 self.take(&message);
             } else {
                 (self.open, self.lost) = (None, true);
+                return;
             }
         }
     }

@@ -379,7 +379,7 @@ impl Replica {
         !self.tried.load(Ordering::Acquire)
     }
 
-    /// A call found it not answering: its keeper looks at once.
+    /// A call found it not answering, or its stream broke: its keeper looks at once.
     pub fn doubt(&self) {
         self.doubt.notify_one();
     }

@@ -132,7 +132,11 @@ impl Watch<'_> {
             let found = tokio::select! {
                 // In this order: what a server can make come at any time has the last turn.
                 biased;
-                () = stream.run(), if standing => continue,
+                () = stream.run(), if standing => {
+                    // A server that died takes its stream along: the first to know is not a call.
+                    self.replica.doubt();
+                    continue;
+                }
                 found = looks.next() => found,
                 () = next(&mut watched) => {
                     let uris = Arc::clone(&watched.borrow_and_update());

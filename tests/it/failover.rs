@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
+use waypost::base::clock;
 
 use crate::support::process::{free_port, received};
 use crate::support::toml::{demo, named, upstream, url};
@@ -91,6 +93,32 @@ fn a_url_that_died_between_two_calls_costs_no_client_an_error() {
         });
         assert!(metric(&gateway, &series("a")) > 0.5);
         assert!(metric(&gateway, r#"mcp_failovers_total{upstream="u"}"#) <= 1.0 + 30.0 / 3.0);
+    }
+}
+
+#[test]
+fn a_url_that_died_is_down_before_anybody_calls_it() {
+    for era in ["legacy", "modern"] {
+        let mut server = Demo::start(&["--era", era]);
+        let replicas = [url(&server.url), demo(&["--name", "a"])];
+        let gateway = Gateway::start(&upstream("u", "", &replicas));
+        replicas_up(&gateway, "u", 2);
+        let stands = |server: &Demo| {
+            let opens = |entry: &Value| {
+                let body = entry["body"].as_str().unwrap_or_default();
+                entry["method"] == "GET" || body.contains("subscriptions/listen")
+            };
+            server.received().iter().any(opens)
+        };
+        eventually("its stream", || stands(&server).then_some(()));
+        server.kill();
+        let began = clock::now();
+        eventually("the dead one to be down", || {
+            let series = r#"mcp_upstream_up{upstream="u",replica="0"}"#;
+            (metric(&gateway, series) < 0.5).then_some(())
+        });
+        // The next look on time would have been ten seconds away.
+        assert!(began.elapsed() < Duration::from_secs(5), "{era}: {:?}", began.elapsed());
     }
 }
 
