@@ -134,13 +134,14 @@ impl Living {
         if dice.percent(20) {
             self.write(b"a banner\n").await;
         }
-        let mut lines = match dialled {
+        let from: Incoming = match dialled {
             Dialled::Cut(bytes) | Dialled::Deaf(bytes) => {
                 let bytes = u64::try_from(bytes * 4).unwrap();
-                BufReader::with_capacity(256, Box::new(from.take(bytes)) as Incoming)
+                Box::new(from.take(bytes))
             }
-            _ => BufReader::with_capacity(256, Box::new(from) as Incoming),
+            _ => Box::new(from),
         };
+        let mut lines = BufReader::with_capacity(256, from);
         let mut line = Vec::new();
         let changes = self.changes();
         let mut changes = std::pin::pin!(changes);
@@ -231,7 +232,7 @@ impl Living {
             }
         }
         if script.stands {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

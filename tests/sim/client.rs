@@ -21,7 +21,7 @@ pub(crate) struct Desk {
     pub(crate) gateway: Gateway,
     pub(crate) ledger: Ledger,
     /// The prefixes of the upstreams, and what a second run of their tools would do.
-    pub(crate) upstreams: Arc<Vec<Offer>>,
+    pub(crate) upstreams: Arc<[Offer]>,
     /// How long a call may take until its answer.
     pub(crate) longest: Duration,
     ops: Arc<AtomicU64>,
@@ -71,7 +71,7 @@ impl Desk {
         upstreams: Vec<Offer>,
         longest: Duration,
     ) -> Self {
-        let (upstreams, ops) = (Arc::new(upstreams), Arc::new(AtomicU64::new(1)));
+        let (upstreams, ops) = (upstreams.into(), Arc::new(AtomicU64::new(1)));
         Self { gateway, ledger, upstreams, longest, ops }
     }
 
@@ -106,7 +106,7 @@ impl Client {
             abilities: Abilities::NONE,
             mail: None,
             key: u64::try_from(name).unwrap(),
-            home: 0,
+            home: u64::try_from(name).unwrap(),
         };
         Self { desk: desk.clone(), name, caller, ids: AtomicU64::new(1) }
     }
@@ -118,7 +118,7 @@ impl Client {
         let nonce = format!("nonce-{}-{op}", self.name);
         // Clients count from 1, each for itself: their ids are often the same.
         let number = self.ids.fetch_add(1, Ordering::Relaxed);
-        let id = if number % 3 == 0 { json!(number.to_string()) } else { json!(number) };
+        let id = if number.is_multiple_of(3) { json!(number.to_string()) } else { json!(number) };
         desk.ledger.begins(op, order.upstream, desk.class(order));
         let outcome = self.attempt(order, op, &nonce, &id).await;
         desk.ledger.ends(op, outcome.clone());
@@ -171,7 +171,7 @@ impl Client {
         let began = desk.ledger.now();
         let whole = async {
             let reply = desk.gateway.call(call, tell).await;
-            let took = desk.ledger.now() - began;
+            let took = desk.ledger.now().saturating_sub(began);
             if took > desk.longest {
                 let longest = desk.longest;
                 desk.ledger.breach(format!("I3: op {op} took {took:?}, more than {longest:?}"));

@@ -141,11 +141,13 @@ pub(crate) struct Strike {
     pub(crate) lasts: Duration,
 }
 
-/// The blows of one world within `span`.
-pub(crate) fn strikes(dice: &mut Dice, hosts: usize, span: Duration) -> Vec<Strike> {
+/// The blows of one world within `span`; in `peace` only such as do no harm.
+pub(crate) fn strikes(dice: &mut Dice, hosts: usize, span: Duration, peace: bool) -> Vec<Strike> {
     const ALL: [Blow; 6] =
         [Blow::Crash, Blow::Vanish, Blow::Freeze, Blow::Forget, Blow::Catalog, Blow::Chatter];
-    let kinds: Vec<Blow> = ALL.into_iter().filter(|_| dice.coin()).collect();
+    let harmless = |blow: &Blow| matches!(blow, Blow::Catalog | Blow::Chatter);
+    let kinds = ALL.into_iter().filter(|blow| dice.coin() && (!peace || harmless(blow)));
+    let kinds: Vec<Blow> = kinds.collect();
     let count = dice.pick(&[0, 1, 3, 10]);
     let millis = u64::try_from(span.as_millis()).unwrap();
     let mut all = Vec::new();

@@ -66,6 +66,7 @@ impl Script {
 }
 
 /// What does not change in the life of a host.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent throw of the dice")]
 #[derive(Clone, Debug)]
 pub(crate) struct Traits {
     pub(crate) name: String,
@@ -455,19 +456,7 @@ impl Host {
         let id = &message["id"];
         let arguments = &message["params"]["arguments"];
         let (nonce, tool) = (&arguments["nonce"], message["params"]["name"].as_str());
-        let refused = match ill {
-            Some(Ill::Unauthorised) if !self.traits.child => Some(Step::Status(401, None)),
-            Some(Ill::SessionLost) if self.traits.has_sessions => {
-                self.state.lock().sessions.remove(session.unwrap_or_default());
-                Some(Step::Status(404, None))
-            }
-            Some(Ill::Mismatch) if self.traits.era == Era::Modern && !self.traits.child => {
-                let error = json!({ "code": -32020, "message": "the headers do not match" });
-                let answer = json!({ "jsonrpc": "2.0", "id": id, "error": error });
-                Some(Step::Refuse(400, answer))
-            }
-            _ => None,
-        };
+        let refused = ill.and_then(|ill| self.refusal(ill, session, id));
         if let Some(step) = refused {
             self.ledger.reaches(op, self.name(), true);
             return Script { op: Some(op), ..Script::of([Step::Wait(dice.millis(50)), step]) };
@@ -481,56 +470,85 @@ impl Host {
             result["resultType"] = "complete".into();
         }
         let answer = json!({ "jsonrpc": "2.0", "id": id, "result": result });
-        let mut steps = self.work(message, &mut dice, tool == Some("slow"));
-        // Whether it gets as far as running before it fails.
-        let ran = dice.coin();
-        let early = |steps: Vec<Step>| {
-            let run = |step: &Step| !matches!(step, Step::Run(_) | Step::Tell(_));
-            if ran { steps } else { steps.into_iter().filter(run).collect() }
-        };
-        let after = dice.coin().then(|| dice.between(0, 3));
-        let failed = |step: Step, steps| [early(steps), vec![step]].concat();
-        let limit =
-            |bytes: usize, stall| vec![Step::Limit { bytes, stall }, Step::Answer(answer.clone())];
-        steps = match ill {
-            Some(Ill::TooMany) => failed(Step::Status(429, after), steps),
-            Some(Ill::Unavailable) => failed(Step::Status(503, after), steps),
-            Some(Ill::Broken) => failed(Step::Status(500, None), steps),
-            Some(Ill::BadGateway) => failed(Step::Status(502, None), steps),
-            Some(Ill::Internal) => {
-                let error = json!({ "code": -32603, "message": "no", "data": { "nonce": nonce } });
-                let error = json!({ "jsonrpc": "2.0", "id": id, "error": error });
-                failed(Step::Answer(error), steps)
-            }
-            Some(Ill::WrongId) => {
-                let result = json!({ "content": [], "nonce": "of nobody" });
-                let other = format!("{id}-other");
-                let wrong = json!({ "jsonrpc": "2.0", "id": other, "result": result });
-                let mut all = [steps, vec![Step::Answer(wrong)]].concat();
-                if self.traits.child {
-                    all.push(Step::Hang);
-                }
-                all
-            }
-            Some(Ill::Garbage) => {
-                let late = if dice.coin() { vec![Step::Answer(answer.clone())] } else { vec![] };
-                [steps, vec![Step::Garbage], late].concat()
-            }
-            Some(Ill::Twice) => {
-                let twice = vec![Step::Answer(answer.clone()), Step::Answer(answer.clone())];
-                [steps, twice].concat()
-            }
-            Some(Ill::CutAnswer) => [steps, limit(dice.below(600), false)].concat(),
-            Some(Ill::StallAnswer) => [steps, limit(dice.below(600), true)].concat(),
-            Some(Ill::Hang) => failed(Step::Hang, steps),
-            Some(Ill::Crash) => failed(Step::Crash, steps),
-            Some(Ill::Slow) => {
-                let late = Step::Wait(Duration::from_millis(dice.between(100, 9_000)));
-                [vec![late], steps, vec![Step::Answer(answer.clone())]].concat()
-            }
-            _ => [steps, vec![Step::Answer(answer.clone())]].concat(),
+        let work = self.work(message, &mut dice, tool == Some("slow"));
+        let steps = match ill {
+            Some(ill) => self.failing(ill, work, (id, nonce), answer, &mut dice),
+            None => [work, vec![Step::Answer(answer)]].concat(),
         };
         Script { op: Some(op), ..Script::of(steps) }
+    }
+
+    /// What is answered instead of running, where an ill refuses.
+    fn refusal(&self, ill: Ill, session: Option<&str>, id: &Value) -> Option<Step> {
+        match ill {
+            Ill::Unauthorised if !self.traits.child => Some(Step::Status(401, None)),
+            Ill::SessionLost if self.traits.has_sessions => {
+                self.state.lock().sessions.remove(session.unwrap_or_default());
+                Some(Step::Status(404, None))
+            }
+            Ill::Mismatch if self.traits.era == Era::Modern && !self.traits.child => {
+                let error = json!({ "code": -32020, "message": "the headers do not match" });
+                let answer = json!({ "jsonrpc": "2.0", "id": id, "error": error });
+                Some(Step::Refuse(400, answer))
+            }
+            _ => None,
+        }
+    }
+
+    /// What comes of the work of a tool with an ill.
+    fn failing(
+        &self,
+        ill: Ill,
+        work: Vec<Step>,
+        (id, nonce): (&Value, &Value),
+        answer: Value,
+        dice: &mut Dice,
+    ) -> Vec<Step> {
+        // Whether it gets as far as running before it fails.
+        let ran = dice.coin();
+        let after = dice.coin().then(|| dice.between(0, 3));
+        let answer = Step::Answer(answer);
+        let then = |work: Vec<Step>, steps: &[Step]| [work, steps.to_vec()].concat();
+        let failed = |step: Step| {
+            let kept = |step: &Step| ran || !matches!(step, Step::Run(_) | Step::Tell(_));
+            let early = work.iter().filter(|step| kept(step)).cloned().collect();
+            then(early, &[step])
+        };
+        match ill {
+            Ill::TooMany => failed(Step::Status(429, after)),
+            Ill::Unavailable => failed(Step::Status(503, after)),
+            Ill::Broken => failed(Step::Status(500, None)),
+            Ill::BadGateway => failed(Step::Status(502, None)),
+            Ill::Internal => {
+                let error = json!({ "code": -32603, "message": "no", "data": { "nonce": nonce } });
+                failed(Step::Answer(json!({ "jsonrpc": "2.0", "id": id, "error": error })))
+            }
+            Ill::WrongId => {
+                let result = json!({ "content": [], "nonce": "of nobody" });
+                let other = format!("{id}-other");
+                let wrong =
+                    Step::Answer(json!({ "jsonrpc": "2.0", "id": other, "result": result }));
+                if self.traits.child {
+                    then(work, &[wrong, Step::Hang])
+                } else {
+                    then(work, &[wrong])
+                }
+            }
+            Ill::Garbage if dice.coin() => then(work, &[Step::Garbage, answer]),
+            Ill::Garbage => then(work, &[Step::Garbage]),
+            Ill::Twice => then(work, &[answer.clone(), answer]),
+            Ill::CutAnswer | Ill::StallAnswer => {
+                let stall = ill == Ill::StallAnswer;
+                then(work, &[Step::Limit { bytes: dice.below(600), stall }, answer])
+            }
+            Ill::Hang => failed(Step::Hang),
+            Ill::Crash => failed(Step::Crash),
+            Ill::Slow => {
+                let late = Step::Wait(Duration::from_millis(dice.between(100, 9_000)));
+                then([vec![late], work].concat(), &[answer])
+            }
+            Ill::Unauthorised | Ill::SessionLost | Ill::Mismatch => then(work, &[answer]),
+        }
     }
 
     /// The work of a tool, without its answer.

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use waypost::base::clock;
 
+/// The gateway knows within this time that the other end of a pipe has broken.
+const NOTICED_WITHIN: Duration = Duration::from_millis(20);
+
 /// A call of a client, by its number.
 pub(crate) type Op = u64;
 
@@ -60,6 +63,7 @@ struct Books {
     events: Vec<String>,
     breaches: Vec<String>,
     troubles: u64,
+    last_trouble: Duration,
 }
 
 /// The books of one world. Clones share them.
@@ -71,8 +75,13 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        let books =
-            Books { pages: BTreeMap::new(), events: Vec::new(), breaches: Vec::new(), troubles: 0 };
+        let books = Books {
+            pages: BTreeMap::new(),
+            events: Vec::new(),
+            breaches: Vec::new(),
+            troubles: 0,
+            last_trouble: Duration::ZERO,
+        };
         Self { start: clock::now(), books: Arc::new(Mutex::new(books)) }
     }
 
@@ -90,7 +99,10 @@ impl Ledger {
     /// Something went wrong in the world, so that whoever had a request on the way cannot know
     /// what became of it.
     pub(crate) fn trouble(&self, what: impl AsRef<str>) {
-        self.books.lock().troubles += 1;
+        let now = self.now();
+        let mut books = self.books.lock();
+        (books.troubles, books.last_trouble) = (books.troubles + 1, now);
+        drop(books);
         self.note(what);
     }
 
@@ -103,11 +115,14 @@ impl Ledger {
 
     /// A client begins a call.
     pub(crate) fn begins(&self, op: Op, upstream: usize, class: Class) {
+        let now = self.now();
         let mut books = self.books.lock();
+        // What broke a moment ago may still look whole to a call that begins now.
+        let fresh = books.last_trouble + NOTICED_WITHIN > now;
         let page = Page {
             upstream,
             class,
-            troubles_before: books.troubles,
+            troubles_before: books.troubles - u64::from(fresh && books.troubles > 0),
             ended: None,
             runs: Vec::new(),
             taken: 0,

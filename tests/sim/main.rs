@@ -34,7 +34,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn range(text: &str) -> Range<u64> {
-    let number = |text: &str| text.parse().expect("a number, or two with .. between them");
+    let number = |text: &str| text.parse().unwrap();
     match text.split_once("..") {
         Some((from, to)) => number(from)..number(to),
         None => 0..number(text),

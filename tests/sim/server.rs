@@ -115,7 +115,7 @@ impl Connection {
             Dialled::Cut(left) | Dialled::Deaf(left) => left.min(buffer.len()),
             _ => buffer.len(),
         };
-        let count = self.from.read(&mut buffer[..most]).await.map_err(|_| Over)?;
+        let count = self.from.read(&mut buffer[..most]).await.map_err(|_closed| Over)?;
         if count == 0 {
             return Err(Over);
         }
@@ -305,7 +305,6 @@ impl Out<'_> {
             self.host.thaw().await;
             *done += 1;
             match step {
-                Step::Wait(_) => {}
                 Step::Run(op) => self.host.ledger.runs(*op, self.host.name()),
                 Step::Tell(message) | Step::Answer(message) if streams => {
                     if !std::mem::replace(&mut headed, true) {
@@ -313,7 +312,7 @@ impl Out<'_> {
                     }
                     self.write(&chunk(&message.to_string())).await?;
                 }
-                Step::Tell(_) => {}
+                Step::Wait(_) | Step::Tell(_) => {}
                 Step::Answer(message) => {
                     let extra = self.stream.take().unwrap_or_default();
                     let answer = document(200, &extra, &message.to_string());
@@ -358,7 +357,7 @@ impl Out<'_> {
             }
             None => (bytes, None),
         };
-        self.to.write_all(bytes).await.map_err(|_| Over)?;
+        self.to.write_all(bytes).await.map_err(|_closed| Over)?;
         match end {
             None => Ok(()),
             Some(false) => {

@@ -36,6 +36,9 @@ const HEALED_WITHIN: Duration = Duration::from_mins(1);
 /// A server learns within this time that a call is not wanted any more (I7).
 const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
 
+/// Calls at a replica that is no longer configured have so long to end.
+const DRAIN: Duration = Duration::from_mins(1);
+
 /// What became of a world.
 #[derive(Debug)]
 pub(crate) struct End {
@@ -63,6 +66,7 @@ pub(crate) fn run(seed: u64, tell: bool) -> End {
 }
 
 /// How a world is made.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent throw of the dice")]
 struct Plan {
     traits: Vec<Traits>,
     upstreams: usize,
@@ -81,6 +85,12 @@ struct Plan {
     storm: bool,
     /// Clients only read, and much: slow calls may be asked twice.
     readers: bool,
+    /// Nothing goes wrong: then every call must succeed.
+    peace: bool,
+    /// One replica fails every call at once, the others are well.
+    lame: bool,
+    /// How often another configuration is loaded.
+    reloads: usize,
     strikes: Vec<Strike>,
 }
 
@@ -93,15 +103,20 @@ impl Plan {
                 traits.push(one_host(dice, upstream, replica));
             }
         }
-        let storm = dice.percent(8);
+        let lame = dice.percent(10);
+        if lame {
+            traits.extend((5..8).map(|replica| one_host(dice, 0, replica)));
+        }
+        let storm = !lame && dice.percent(8);
         let readers = !storm && dice.percent(12);
+        let peace = !storm && !lame && dice.percent(15);
         let span = Duration::from_secs(if storm { 10 } else { dice.pick(&[15, 30, 60]) });
         let timeout = Duration::from_millis(dice.pick(&[1_500, 4_000, 10_000]));
         let count = traits.len();
         Self {
             upstreams,
             traits,
-            trusted: dice.percent(75),
+            trusted: !lame && dice.percent(75),
             operator: dice.coin(),
             timeout,
             timeout_max: timeout * u32::try_from(dice.between(1, 3)).unwrap(),
@@ -113,7 +128,10 @@ impl Plan {
             ill_born: dice.coin(),
             storm,
             readers,
-            strikes: strikes(dice, count, span),
+            peace,
+            lame,
+            reloads: if peace { dice.below(9) } else { dice.pick(&[0, 0, 1, 4]) },
+            strikes: strikes(dice, count, span, peace || lame),
         }
     }
 
@@ -177,8 +195,15 @@ impl World {
     async fn live(mut self) -> End {
         let mut mixes: Vec<Mix> =
             self.plan.traits.iter().map(|_| Mix::roll(&mut self.dice)).collect();
+        if self.plan.peace || self.plan.lame {
+            mixes.fill(Mix::default());
+        }
+        if self.plan.lame {
+            let ill = self.dice.pick(&[Ill::BadGateway, Ill::Internal, Ill::WrongId]);
+            mixes.iter_mut().take(1).for_each(|mix| *mix = Mix::only(ill));
+        }
         if self.plan.storm {
-            mixes.iter_mut().for_each(|mix| *mix = Mix::only(Ill::Unavailable));
+            mixes.fill(Mix::only(Ill::Unavailable));
         }
         let clear = mixes.iter().all(Mix::is_clear)
             && self.plan.strikes.iter().all(|s| !matches!(s.blow, Blow::Freeze | Blow::Vanish));
@@ -188,7 +213,8 @@ impl World {
         if self.plan.ill_born && !self.plan.storm {
             ill();
         }
-        let (app, keepers) = self.start();
+        let spec = self.spec();
+        let (mut app, keepers) = self.start(&spec);
         app.gateway.settled().await;
         if !self.plan.ill_born || self.plan.storm {
             app.settled(Duration::from_secs(20)).await;
@@ -196,8 +222,21 @@ impl World {
         }
         let desk = self.desk(&app);
         self.strike(&hosts);
-        self.load(&desk).await;
-        hosts.iter().for_each(|host| host.heals());
+        let mut dice = self.dice.fork();
+        let reloads = self.plan.reloads;
+        let ledger = self.ledger.clone();
+        let reload = async {
+            for _ in 0..reloads {
+                tokio::time::sleep(dice.millis(15_000)).await;
+                ledger.note("another configuration");
+                app.reload(&other(&spec, &mut dice), DRAIN).await.unwrap();
+            }
+            app.reload(&spec, DRAIN).await.unwrap();
+        };
+        tokio::join!(self.load(&desk), reload);
+        for host in &hosts {
+            host.heals();
+        }
         self.ledger.note("all is healed");
         let healed = self.ledger.now();
         self.heals(&app, &desk, healed).await;
@@ -206,6 +245,9 @@ impl World {
         tokio::time::sleep(Duration::from_secs(5)).await;
         self.opens(&app);
         check::books(&self.ledger, self.plan.upstreams, healed, clear);
+        if self.plan.peace {
+            check::peace(&self.ledger);
+        }
         check::quiet(&self.ledger, &app, &keepers, &self.all());
         app.stop().await;
         check::gone(&self.ledger, &keepers, &self.all());
@@ -218,8 +260,16 @@ impl World {
         }
     }
 
+    fn spec(&mut self) -> GatewaySpec {
+        let upstreams = (0..self.plan.upstreams).map(|place| self.upstream(place)).collect();
+        let cache = CacheSpec { enabled: false, dir: None };
+        let mut spec = GatewaySpec { upstreams, cache, ..GatewaySpec::default() };
+        spec.builtins.echo.tool.enabled = false;
+        spec
+    }
+
     /// Starts the gateway with what it needs of this world.
-    fn start(&mut self) -> (App, Tasks) {
+    fn start(&self, spec: &GatewaySpec) -> (App, Tasks) {
         let keepers = Tasks::new();
         let means = Means {
             supervisor: Arc::new(Cradle(Arc::clone(&self.hosts))),
@@ -227,11 +277,7 @@ impl World {
             tasks: keepers.clone(),
             us: Arc::new(json!({ "name": "simulated", "version": "0" })),
         };
-        let upstreams = (0..self.plan.upstreams).map(|place| self.upstream(place)).collect();
-        let cache = CacheSpec { enabled: false, dir: None };
-        let mut spec = GatewaySpec { upstreams, cache, ..GatewaySpec::default() };
-        spec.builtins.echo.tool.enabled = false;
-        (App::start_with(&spec, means, None, Meters::new()), keepers)
+        (App::start_with(spec, means, None, Meters::new()), keepers)
     }
 
     fn upstream(&mut self, place: usize) -> UpstreamSpec {
@@ -358,7 +404,7 @@ impl World {
         let left = (healed + HEALED_WITHIN).saturating_sub(self.ledger.now());
         tokio::time::sleep(left).await;
         // A child that did nothing but end is left alone for a while, by design.
-        if self.any_rests(app) {
+        if any_rests(app) {
             self.ledger.note("a child rests");
             tokio::time::sleep(LOOP_REST).await;
         }
@@ -374,22 +420,20 @@ impl World {
         }
     }
 
-    fn any_rests(&self, app: &App) -> bool {
-        let snapshot = app.gateway.snapshot();
-        let mut replicas = snapshot.upstreams.iter().flat_map(|upstream| &upstream.pool.replicas);
-        replicas.any(|r| matches!(r.state(), State::Down(why) if why.contains("and rests for")))
-    }
-
-    /// I10: every replica gets calls again.
+    /// I10: every replica is up again, and no gate stays as it is because nobody looks at it. One
+    /// that shut for what calls failed at may still have its time.
     fn opens(&self, app: &App) {
         let now = clock::now();
         for upstream in &app.gateway.snapshot().upstreams {
             for member in &upstream.pool.members {
-                let gate = upstream.pool.look(member, now);
-                if !member.replica.is_up() || gate != Gate::Open {
-                    let (name, state) = (&member.replica.spec.name, member.replica.state());
-                    let text = format!("I10: {name} is {state:?}, its gate {gate:?}");
-                    self.ledger.breach(text);
+                let name = &member.replica.spec.name;
+                if !member.replica.is_up() {
+                    let state = member.replica.state();
+                    self.ledger.breach(format!("I10: {name} is {state:?}"));
+                }
+                let was_open = member.is_open();
+                if !was_open && upstream.pool.look(member, now) == Gate::Open {
+                    self.ledger.breach(format!("I10: nobody looked at the gate of {name}"));
                 }
             }
         }
@@ -415,6 +459,30 @@ impl World {
             }
         }
     }
+}
+
+/// Whether a child rests because it did nothing but end.
+fn any_rests(app: &App) -> bool {
+    let snapshot = app.gateway.snapshot();
+    let mut replicas = snapshot.upstreams.iter().flat_map(|upstream| &upstream.pool.replicas);
+    replicas.any(|r| matches!(r.state(), State::Down(why) if why.contains("and rests for")))
+}
+
+/// Another configuration: other weights, another rule, and one replica of each upstream may be
+/// missing where it has more than one.
+fn other(spec: &GatewaySpec, dice: &mut Dice) -> GatewaySpec {
+    let mut other = spec.clone();
+    for upstream in &mut other.upstreams {
+        let replicas = &mut upstream.pool.replicas;
+        for replica in &mut *replicas {
+            replica.weight = u32::try_from(dice.between(1, 3)).unwrap();
+        }
+        if replicas.len() > 1 && dice.coin() {
+            replicas.remove(dice.below(replicas.len()));
+        }
+        upstream.pool.balance = BALANCES[dice.below(6)].1.clone();
+    }
+    other
 }
 
 fn prefix(place: usize) -> String {
