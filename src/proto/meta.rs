@@ -18,8 +18,14 @@ pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 /// Under which token the client wants progress.
 pub const PROGRESS_TOKEN: &str = "progressToken";
 
+/// `true`: the answer tells which replicas the gateway tried and why. For the gateway alone.
+pub const TRACE: &str = "dev.waypost/trace";
+/// The balancer to use for this request instead of the upstream's own. For the gateway alone.
+pub const STRATEGY: &str = "dev.waypost/strategy";
+
 /// Every key the gateway acts on: lookalikes of these are refused.
-pub const KEYS: &[&str] = &[VERSION, CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROGRESS_TOKEN];
+pub const KEYS: &[&str] =
+    &[VERSION, CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROGRESS_TOKEN, TRACE, STRATEGY];
 
 /// The members of `_meta` that the gateway acts on.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +40,10 @@ pub struct Keys {
     pub log_level: Option<Member>,
     /// [`PROGRESS_TOKEN`]
     pub progress_token: Option<Member>,
+    /// [`TRACE`]
+    pub trace: Option<Member>,
+    /// [`STRATEGY`]
+    pub strategy: Option<Member>,
 }
 
 impl Keys {
@@ -45,9 +55,16 @@ impl Keys {
             CLIENT_INFO => &mut self.client_info,
             LOG_LEVEL => &mut self.log_level,
             PROGRESS_TOKEN => &mut self.progress_token,
+            TRACE => &mut self.trace,
+            STRATEGY => &mut self.strategy,
             _ => return,
         };
         *place = Some(member);
+    }
+
+    /// The members that are meant for the gateway and must not reach an upstream.
+    pub fn own(&self) -> impl Iterator<Item = Member> {
+        [self.trace, self.strategy].into_iter().flatten()
     }
 }
 
@@ -147,5 +164,11 @@ mod tests {
     fn a_claim_is_stripped_for_a_legacy_upstream() {
         let old = br#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
         assert_eq!(rebuild(Some(old), None, None), None);
+    }
+
+    #[test]
+    fn what_is_meant_for_the_gateway_is_stripped() {
+        let old = br#"{"dev.waypost/trace":true,"t":1,"dev.waypost/strategy":"random"}"#;
+        assert_eq!(rebuild(Some(old), None, None).unwrap(), br#"{"t":1}"#);
     }
 }

@@ -1,6 +1,7 @@
 //! What the bytes mean: JSON-RPC envelopes, MCP methods, both eras. No I/O, no clock, no async.
 
 pub mod abilities;
+pub mod annotate;
 pub mod answer;
 pub mod batch;
 pub mod complete;

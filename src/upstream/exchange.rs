@@ -168,6 +168,7 @@ pub fn prepare(request: &Request<'_>, dialect: Dialect, number: u64) -> Outgoing
             if token_replaced && let Some(member) = request.shape.keys.progress_token {
                 splice.put(member.value, own.as_bytes());
             }
+            request.shape.keys.own().for_each(|member| splice.cut(member));
         }
         (MetaChange::Put(new), Some(span), _) => splice.put(span, new),
         (MetaChange::Put(new), None, Some(params)) => {
@@ -398,6 +399,36 @@ mod tests {
         let (got, out) = prepared(text, Era::Modern, Era::Modern, false);
         assert_eq!(got, text.replace("u__x", "x"));
         assert!(!out.token_replaced);
+    }
+
+    #[test]
+    fn what_a_client_asks_of_the_gateway_never_reaches_an_upstream() {
+        let ours = r#""dev.waypost/trace":true"#;
+        let version = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
+        let strategy = r#""dev.waypost/strategy":"random""#;
+        for (inner, kept) in [
+            (format!("{ours},{version}, {strategy}"), version),
+            (format!("{version},{ours},{strategy}"), version),
+            (format!("{ours},{strategy} ,{version}"), version),
+        ] {
+            let with = |meta: &str| {
+                format!(
+                    r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"x","_meta":{{{meta}}}}}}}"#
+                )
+            };
+            let (got, _) = prepared(&with(&inner), Era::Modern, Era::Modern, false);
+            assert_eq!(got.replace(' ', ""), with(kept), "{inner}");
+            for (from, to) in
+                [(Era::Legacy, Era::Legacy), (Era::Legacy, Era::Modern), (Era::Modern, Era::Legacy)]
+            {
+                let (got, _) = prepared(&with(&inner), from, to, true);
+                assert!(!got.contains("dev.waypost"), "{got}");
+                assert!(serde_json::from_str::<serde_json::Value>(&got).is_ok(), "{got}");
+            }
+        }
+        let only = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"dev.waypost/trace":true}}}"#;
+        let (got, _) = prepared(only, Era::Legacy, Era::Legacy, false);
+        assert!(got.contains(r#""_meta":{}"#), "{got}");
     }
 
     #[test]
