@@ -25,3 +25,6 @@ pub mod front;
 pub mod config;
 
 pub mod app;
+
+// What a program that embeds the gateway uses most.
+pub use fleet::RetryPolicy;

@@ -35,6 +35,25 @@ pub enum Kind {
     Cancelled,
 }
 
+impl Kind {
+    /// Its word, in metrics and traces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Closed => "closed",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::TooLarge => "too_large",
+            Self::Status(_) => "status",
+            Self::SessionLost | Self::StateLost => "session_lost",
+            Self::Overloaded => "overloaded",
+            Self::RateLimited => "rate_limited",
+            Self::NoReplica => "no_replica",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// On whose side it went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -55,6 +74,17 @@ pub enum Sent {
     Maybe,
     /// The upstream answered that it refused the request before running it.
     Rejected,
+}
+
+impl Sent {
+    /// Its word, as `delivery` in errors and traces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "not_sent",
+            Self::Maybe => "unknown",
+            Self::Rejected => "rejected",
+        }
+    }
 }
 
 /// One failure, as facts.

@@ -65,6 +65,16 @@ impl Member {
         self.vital.candidate(level, seen, now)
     }
 
+    /// What a balancer sees of it, whether it may take calls or not.
+    pub fn numbers(&self, now: Instant) -> Candidate {
+        self.vital.numbers(now)
+    }
+
+    /// How often its gate shut, less what was forgiven.
+    pub fn trips(&self) -> u32 {
+        self.vital.trips()
+    }
+
     /// A label of the operator's own.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.get(name).map(String::as_str)

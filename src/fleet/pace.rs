@@ -106,6 +106,19 @@ impl Pace {
         self.usual().is_some_and(|usual| usual > LONG)
     }
 
+    /// How long the last answers took, exactly; `None` before the first one. For those who look from
+    /// outside: it sorts the window.
+    pub fn window(&self) -> Option<Window> {
+        let mut sorted = self.recent.lock().took.clone();
+        sorted.sort_unstable_by(f32::total_cmp);
+        let at = |percent: usize| {
+            let place = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+            let seconds = sorted.get(place).copied()?;
+            Duration::try_from_secs_f32(seconds).ok()
+        };
+        Some(Window { count: sorted.len(), p50: at(50)?, p95: at(95)?, p99: at(99)? })
+    }
+
     /// Half of the answers took no longer.
     pub fn p50(&self) -> Option<Duration> {
         known(&self.p50)
@@ -125,6 +138,19 @@ impl Pace {
     pub fn count(&self) -> u32 {
         self.count.load(Ordering::Relaxed)
     }
+}
+
+/// How long the last answers took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// How many answers, up to [`SAMPLES`].
+    pub count: usize,
+    /// Half of them took no longer.
+    pub p50: Duration,
+    /// 95 of 100 took no longer.
+    pub p95: Duration,
+    /// 99 of 100 took no longer.
+    pub p99: Duration,
 }
 
 impl Recent {
@@ -181,6 +207,18 @@ mod tests {
         assert!((millis(850)..millis(890)).contains(&p50), "{p50:?}");
         assert!((millis(960)..millis(995)).contains(&p95), "{p95:?}");
         assert!((millis(970)..=millis(1_000)).contains(&p99), "{p99:?}");
+        let window = pace.window().unwrap();
+        assert_eq!(window.count, SAMPLES);
+        let wanted = [873, 988, 998].map(millis);
+        for (got, wanted) in [window.p50, window.p95, window.p99].into_iter().zip(wanted) {
+            assert!(got.abs_diff(wanted) <= millis(1), "{window:?}");
+        }
+        let few = Pace::default();
+        assert_eq!(few.window(), None);
+        few.record(millis(7));
+        assert!(
+            few.window().is_some_and(|w| w.count == 1 && w.p99.abs_diff(millis(7)) < millis(1))
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::breaker::{Gate, Pass, Turn, Why};
 use super::budget::Budget;
 use super::member::{Level, Member};
 use super::outcome::{Outcome, Signal};
+use super::overrides::Overrides;
 use super::pace::Pace;
 use super::pick::{Balancer, balancer};
 use super::private::{Private, Raise};
@@ -58,6 +59,7 @@ pub struct Pool {
     pub(super) heaviest: f32,
     pub(super) balancer: Arc<dyn Balancer>,
     pub(super) admission: Arc<Admission>,
+    overrides: Arc<Overrides>,
     /// Members whose gate is not open.
     not_open: AtomicUsize,
     stir: Arc<Notify>,
@@ -103,6 +105,7 @@ impl Pool {
             able: ArcSwap::default(),
             watched,
             balancer: balancer(&spec.balance),
+            overrides: Arc::default(),
             spec,
             admission,
             throttle: Arc::default(),
@@ -182,6 +185,7 @@ impl Pool {
             replicas,
             able: ArcSwap::new(able),
             watched: self.watched.clone(),
+            overrides: Arc::clone(&self.overrides),
             balancer: if same { Arc::clone(&self.balancer) } else { balancer(&spec.balance) },
             spec,
             admission: Arc::clone(&self.admission),
@@ -269,6 +273,17 @@ impl Pool {
         let beside = able.values().flatten().flatten().map(|member| &member.replica);
         self.replicas.iter().chain(beside).for_each(|replica| replica.relist());
         true
+    }
+
+    /// The balancer of this name, for a call that asks for it; `None` if there is no such one, or
+    /// if it is `expression` and the upstream has none.
+    pub fn strategy(&self, name: &str) -> Option<&dyn Balancer> {
+        self.overrides.get(name, (&self.spec.balance, &self.balancer))
+    }
+
+    /// The replicas for these abilities, as far as they are known.
+    pub(super) fn plain_seats(&self, abilities: Abilities) -> Seats<'_> {
+        self.seats(abilities)
     }
 
     fn seats(&self, abilities: Abilities) -> Seats<'_> {

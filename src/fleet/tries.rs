@@ -1,5 +1,6 @@
 //! The try loop of one call: choose, try, and decide whether to try again.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,9 @@ use super::admit::{Place, Refused, Seat, WAIT_MAX, WAIT_MIN};
 use super::attempt::{Answered, Got, Held, Try};
 use super::breaker::{Gate, Pass};
 use super::effect::Effect;
+use super::forecast::PROBES;
 use super::hedge::{self, Which};
+use super::levels::Among;
 use super::member::{Level, Member};
 use super::pace::Pace;
 use super::pick::{Ask, Balancer, Choice, choose};
@@ -17,6 +20,8 @@ use super::pool::Pool;
 use super::private::{Lost, Pin, Pinned};
 use super::retry::{Tried, Verdict, decide};
 use super::seats::{Choosing, Seats};
+use super::spec::RetrySpec;
+use super::trace::Trace;
 use crate::base::rng::Draws;
 use crate::base::{Fault, Kind, Sent, clock, rng};
 use crate::proto::answer::Body;
@@ -47,7 +52,20 @@ pub struct Terms<'a> {
     pub balancer: Option<&'a dyn Balancer>,
     /// Since when its client waits; `None` = since now.
     pub since: Option<Instant>,
+    /// The place of the only replica that may take it.
+    pub pin: Option<usize>,
+    /// Attempts in all instead of what is configured, up to [`ATTEMPTS_MAX`].
+    pub attempts: Option<u32>,
+    /// Where it is noted what happens to it.
+    pub trace: Option<&'a Trace>,
 }
+
+/// Most attempts that a call may ask for.
+pub(super) const ATTEMPTS_MAX: u32 = 20;
+/// Why a call that has a pin goes where it goes.
+const ALONE: &str = "the call is for it alone";
+/// Why a slow call goes to a second replica.
+const BESIDE: &str = "the first one is slower than most";
 
 impl Pool {
     /// Sends a request to one of the replicas and waits for its answer. `tell` gets what comes
@@ -80,6 +98,9 @@ impl Pool {
                 None => Box::pin(tries.wait(request.caller.key)).await?,
             };
             let (outcome, chosen) = tries.attempt(chosen, request, &mut tell).await;
+            if let Some(trace) = terms.trace {
+                trace.ended(chosen.index, &outcome, clock::now());
+            }
             if let Some(pinned) = &pinned
                 && terms.effect != Effect::ReadOnly
                 && outcome.as_ref().err().is_none_or(|fault| fault.sent == Sent::Maybe)
@@ -215,12 +236,38 @@ impl<'a> Tries<'a> {
         if self.seat.is_none() {
             return Ok(None);
         }
-        let now = clock::now();
-        if let Some(chosen) = self.probing(now) {
-            return Ok(Some(chosen));
+        let (now, mut why) = (clock::now(), Cow::Borrowed(ALONE));
+        let choice = if let Some(index) = self.terms.pin {
+            self.only(index, now)
+        } else {
+            if let Some(chosen) = self.probing(now) {
+                self.note(&chosen, Cow::Borrowed(PROBES), now);
+                return Ok(Some(chosen));
+            }
+            self.choose(now, &mut why)
+        };
+        let Some(choice) = choice else { return Err(self.nobody()) };
+        let chosen = self.placed(choice, None);
+        if let Some(chosen) = &chosen {
+            self.note(chosen, why, now);
         }
-        let Some(choice) = self.choose(now) else { return Err(self.nobody()) };
-        Ok(self.placed(choice, None))
+        Ok(chosen)
+    }
+
+    /// Notes who was chosen, if somebody wants to know.
+    fn note(&self, chosen: &Chosen, why: Cow<'static, str>, now: Instant) {
+        if let Some(trace) = self.terms.trace {
+            trace.chosen(chosen.index, &chosen.member.replica.spec.name, why, now);
+        }
+    }
+
+    /// The only replica that may take the call, if it offers the tool as the others do, takes calls and was not tried.
+    fn only(&self, index: usize, now: Instant) -> Option<Choice> {
+        let fits = self.fits().is_none_or(|fits| fits.contains(&index));
+        let member = self.seats.get(index).filter(|_| fits && !self.tried.contains(&index))?;
+        self.pool.look(member, now);
+        member.candidate(Level::Doubtful, now)?;
+        Some(Choice { place: index, has_room: member.has_room() })
     }
 
     fn placed(&self, choice: Choice, lease: Option<Pass>) -> Option<Chosen> {
@@ -283,19 +330,26 @@ impl<'a> Tries<'a> {
         if self.pool.private.is_some() { None } else { self.terms.fits }
     }
 
-    /// The replica that takes the next try.
-    fn choose(&self, now: Instant) -> Option<Choice> {
+    /// The replica that takes the next try. `why` gets the reason if somebody wants to know.
+    fn choose(&self, now: Instant, why: &mut Cow<'static, str>) -> Option<Choice> {
         let balancer = self.terms.balancer.unwrap_or(self.pool.balancer.as_ref());
         let ask = Ask { draw: rng::draw(), key: self.terms.key, long: self.pace.is_long() };
-        let room = |place: usize| self.seats.get(place).is_some_and(|member| member.has_room());
-        let at = |level| {
-            let (pool, seats, tried) = (self.pool.as_ref(), self.seats, self.tried.as_slice());
-            let field = Choosing { pool, seats, level, tried, fits: self.fits(), now };
-            choose(balancer, &field, &room, &ask)
+        let among = Among {
+            pool: self.pool,
+            seats: self.seats,
+            tried: self.tried.as_slice(),
+            effect: self.terms.effect,
+            fits: self.fits(),
+            now,
         };
-        let panic = || self.terms.effect.is_repeatable() && self.pool.is_panicking(now);
-        let choice = at(Level::Well).or_else(|| at(Level::Doubtful));
-        choice.or_else(|| if panic() { at(Level::AnyUp) } else { None })
+        let room = |place: usize| among.has_room(place);
+        among.first(|field| {
+            let choice = choose(balancer, field, &room, &ask)?;
+            if self.terms.trace.is_some() {
+                *why = Cow::Owned(balancer.because(field, &ask, choice.place));
+            }
+            Some(choice)
+        })
     }
 
     /// A replica whose gate wants to know whether it is well again; only a call that changes
@@ -332,7 +386,8 @@ impl<'a> Tries<'a> {
         tell: &mut (impl FnMut(Told) + Send),
     ) -> (Result<Got, Fault>, Chosen) {
         let hedge = &self.pool.spec.hedge;
-        let delay = if self.terms.hedge && self.attempts == 0 && chosen.lease.is_none() {
+        let hedges = self.terms.hedge && self.terms.pin.is_none();
+        let delay = if hedges && self.attempts == 0 && chosen.lease.is_none() {
             self.pool.hedges.lock().earn(hedge.budget, clock::now());
             hedge::delay(hedge, self.pace)
         } else {
@@ -403,7 +458,9 @@ impl<'a> Tries<'a> {
         let room = |place: usize| self.seats.get(place).is_some_and(|member| member.has_room());
         let ask = Ask { draw: rng::draw(), ..Ask::default() };
         let choice = choose(pool.balancer.as_ref(), &field, &room, &ask)?;
-        self.placed(choice, None).filter(|_| choice.has_room)
+        let chosen = self.placed(choice, None).filter(|_| choice.has_room)?;
+        self.note(&chosen, Cow::Borrowed(BESIDE), now);
+        Some(chosen)
     }
 
     /// A server error that may be asked again, as a fault.
@@ -434,8 +491,11 @@ impl<'a> Tries<'a> {
             deadline: self.deadline,
         };
         let moment = (clock::now(), rng::draw());
-        let verdict =
-            decide(&self.pool.spec.retry, &tried, fault, &mut self.pool.budget.lock(), moment);
+        let spec = self.retry_spec();
+        let verdict = decide(&spec, &tried, fault, &mut self.pool.budget.lock(), moment);
+        if let Some(trace) = self.terms.trace {
+            trace.decided(chosen.index, verdict);
+        }
         match verdict {
             Verdict::Again(_) => {
                 self.pool.meters.again(fault, tried.fresh > 0);
@@ -449,9 +509,27 @@ impl<'a> Tries<'a> {
         verdict
     }
 
+    /// The rules for sending again, with what the call asks for. A call for one replica alone is
+    /// not sent again.
+    fn retry_spec(&self) -> Cow<'a, RetrySpec> {
+        let spec = &self.pool.spec.retry;
+        let alone = self.terms.pin.map(|_| 1);
+        match alone.or(self.terms.attempts) {
+            None => Cow::Borrowed(spec),
+            Some(asked) => {
+                let max_attempts = asked.clamp(1, ATTEMPTS_MAX);
+                Cow::Owned(RetrySpec { max_attempts, ..spec.clone() })
+            }
+        }
+    }
+
     /// Why there is nobody to try: the last failure says more than that.
     fn nobody(&self) -> Fault {
-        self.honest(self.last.clone().unwrap_or_else(|| self.pool.nobody()))
+        match (&self.last, self.terms.pin) {
+            (Some(last), _) => self.honest(last.clone()),
+            (None, Some(index)) => self.pool.away(index),
+            (None, None) => self.honest(self.pool.nobody()),
+        }
     }
 
     fn answered(&self, done: Done) -> Answered {

@@ -112,8 +112,7 @@ impl Vital {
 
     /// What a balancer may know of it; `None` if it may not take a call that wants this level.
     pub fn candidate(&self, level: Level, seen: Seen, now: Instant) -> Option<Candidate> {
-        let weight = self.weight();
-        let fits = weight > 0
+        let fits = self.weight() > 0
             && seen.up
             && match level {
                 Level::Well => self.is_open() && !seen.suspect && !self.rests(now),
@@ -123,15 +122,25 @@ impl Vital {
         if !fits {
             return None;
         }
+        Some(self.numbers(now))
+    }
+
+    /// What a balancer sees of it, whether it may take calls or not.
+    pub fn numbers(&self, now: Instant) -> Candidate {
         let warmth = self.warmth(now);
-        Some(Candidate {
+        Candidate {
             busy: self.load.busy(),
             slowness: self.load.slowness(now),
-            weight: f32::from(weight) * warmth,
+            weight: f32::from(self.weight()) * warmth,
             warmth,
             errors: self.load.errors(),
             tier: self.tier.load(Ordering::Relaxed),
-        })
+        }
+    }
+
+    /// How often its gate shut, less what was forgiven.
+    pub fn trips(&self) -> u32 {
+        self.breaker.lock().trips()
     }
 
     /// Whether its gate was open when it was last looked at.

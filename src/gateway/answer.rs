@@ -25,11 +25,7 @@ fn row(fault: &Fault) -> (i64, &'static str) {
 /// What a client is told about a fault.
 pub fn error(fault: &Fault, upstream: Option<&str>) -> ErrorBody {
     let (code, kind) = row(fault);
-    let delivery = match fault.sent {
-        Sent::No => "not_sent",
-        Sent::Maybe => "unknown",
-        Sent::Rejected => "rejected",
-    };
+    let delivery = fault.sent.as_str();
     // An upstream that rejects our credentials will do so again; all else that did not run may.
     let refused = fault.sent == Sent::Rejected && matches!(fault.kind, Kind::Status(_));
     let retryable = fault.sent != Sent::Maybe && !refused && fault.kind != Kind::TooLarge;

@@ -70,9 +70,9 @@ pub(super) async fn upstream(
         hedge: nature.hedge,
         pace,
         key: key(upstream.pool.spec(), call),
-        balancer: None,
         fits: fits.map(Copies::as_slice),
         since: Some(since),
+        ..Terms::default()
     };
     match upstream.pool.call(&request, &terms, tell).await {
         Ok(Answered::Done { done, unsure }) => {

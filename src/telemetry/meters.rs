@@ -222,7 +222,7 @@ impl PoolMeters {
         if elsewhere {
             self.failovers.increment(1);
         }
-        self.by(names::RETRIES, "reason", kind(fault.kind)).increment(1);
+        self.by(names::RETRIES, "reason", fault.kind.as_str()).increment(1);
     }
 
     /// A call that failed is not sent again.
@@ -250,23 +250,6 @@ impl PoolMeters {
     fn by(&self, name: &'static str, label: &'static str, value: &'static str) -> Counter {
         let upstream = Label::new("upstream", self.upstream.to_string());
         self.meters.counter(name, vec![upstream, Label::new(label, value)])
-    }
-}
-
-/// The label of a kind of fault.
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Connect => "connect",
-        Kind::Closed => "closed",
-        Kind::Timeout => "timeout",
-        Kind::Protocol => "protocol",
-        Kind::TooLarge => "too_large",
-        Kind::Status(_) => "status",
-        Kind::SessionLost | Kind::StateLost => "session_lost",
-        Kind::Overloaded => "overloaded",
-        Kind::RateLimited => "rate_limited",
-        Kind::NoReplica => "no_replica",
-        Kind::Cancelled => "cancelled",
     }
 }
 

@@ -43,6 +43,32 @@ impl Default for Auto {
 
 impl Balancer for Auto {
     fn pick(&self, field: &dyn Field, ask: &Ask) -> Option<usize> {
+        let (place, heat) = self.fastest(field, ask)?;
+        self.recent.lock().note(heat);
+        Some(place)
+    }
+
+    fn peek(&self, field: &dyn Field, ask: &Ask) -> Option<usize> {
+        self.fastest(field, ask).map(|(place, _)| place)
+    }
+
+    fn because(&self, field: &dyn Field, ask: &Ask, place: usize) -> String {
+        let Some(candidate) = field.at(place) else { return String::new() };
+        let (bound, load) = (self.recent.lock().bound, candidate.load());
+        if ask.long {
+            return format!("the tool takes long, and it has the lowest load ({load:.1})");
+        }
+        if heat(&candidate) <= bound {
+            let slowness = candidate.slowness;
+            return format!("the fastest that is not hot (latency {slowness:.2} of usual)");
+        }
+        format!("all are hot, and it has the lowest load ({load:.1})")
+    }
+}
+
+impl Auto {
+    /// The replica that takes the call, and how hot it is.
+    fn fastest(&self, field: &dyn Field, ask: &Ask) -> Option<(usize, f32)> {
         let mut draws = Draws::new(ask.draw);
         let some = sample(field, SAMPLE, &mut draws);
         let place = match some.as_slice() {
@@ -60,21 +86,7 @@ impl Balancer for Auto {
             }
         };
         let heat = some.iter().find(|(known, _)| *known == place).map(|(_, c)| heat(c));
-        self.recent.lock().note(heat.unwrap_or(1.0));
-        Some(place)
-    }
-
-    fn because(&self, field: &dyn Field, ask: &Ask, place: usize) -> String {
-        let Some(candidate) = field.at(place) else { return String::new() };
-        let (bound, load) = (self.recent.lock().bound, candidate.load());
-        if ask.long {
-            return format!("the tool takes long, and it has the lowest load ({load:.1})");
-        }
-        if heat(&candidate) <= bound {
-            let slowness = candidate.slowness;
-            return format!("the fastest that is not hot (latency {slowness:.2} of usual)");
-        }
-        format!("all are hot, and it has the lowest load ({load:.1})")
+        Some((place, heat.unwrap_or(1.0)))
     }
 }
 

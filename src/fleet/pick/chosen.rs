@@ -18,12 +18,29 @@ pub fn choose(
     room: &dyn Fn(usize) -> bool,
     ask: &Ask,
 ) -> Option<Choice> {
+    first_with_room(field, room, |field| balancer.pick(field, ask))
+}
+
+/// What [`choose`] would answer, without taking a turn.
+pub fn foresee(
+    balancer: &dyn Balancer,
+    field: &dyn Field,
+    room: &dyn Fn(usize) -> bool,
+    ask: &Ask,
+) -> Option<Choice> {
+    first_with_room(field, room, |field| balancer.peek(field, ask))
+}
+
+fn first_with_room(
+    field: &dyn Field,
+    room: &dyn Fn(usize) -> bool,
+    pick: impl Fn(&dyn Field) -> Option<usize>,
+) -> Option<Choice> {
     let roomy = Roomy { field, room };
-    if let Some(place) = balancer.pick(&roomy, ask) {
+    if let Some(place) = pick(&roomy) {
         return Some(Choice { place, has_room: true });
     }
-    let place = balancer.pick(field, ask)?;
-    Some(Choice { place, has_room: false })
+    Some(Choice { place: pick(field)?, has_room: false })
 }
 
 /// The replicas that have room.

@@ -12,7 +12,7 @@ mod random;
 mod round_robin;
 mod sample;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 mod weighted;
 
 use std::fmt;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use super::spec::Balance;
 
 pub use auto::Auto;
-pub use chosen::{Choice, choose};
+pub use chosen::{Choice, choose, foresee};
 pub use consistent_hash::ConsistentHash;
 pub use expression::Expression;
 pub use least_busy::LeastBusy;
@@ -105,6 +105,12 @@ pub struct Ask {
 pub trait Balancer: fmt::Debug + Send + Sync {
     /// The place of the replica that takes the call; `None` if the field offers none.
     fn pick(&self, field: &dyn Field, ask: &Ask) -> Option<usize>;
+
+    /// What [`Balancer::pick`] would answer, without taking a turn: for explanations. A balancer
+    /// with state of its own must not change it here.
+    fn peek(&self, field: &dyn Field, ask: &Ask) -> Option<usize> {
+        self.pick(field, ask)
+    }
 
     /// Why it chose so, in a few words, for `--trace`.
     fn because(&self, _field: &dyn Field, _ask: &Ask, _place: usize) -> String {

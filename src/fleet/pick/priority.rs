@@ -15,6 +15,11 @@ impl Balancer for Priority {
         self.within.pick(&Tier { field, tier }, ask)
     }
 
+    fn peek(&self, field: &dyn Field, ask: &Ask) -> Option<usize> {
+        let tier = lowest_tier(field)?;
+        self.within.peek(&Tier { field, tier }, ask)
+    }
+
     fn because(&self, field: &dyn Field, ask: &Ask, place: usize) -> String {
         let tier = field.at(place).map_or(0, |candidate| candidate.tier);
         let within = self.within.because(&Tier { field, tier }, ask, place);

@@ -12,15 +12,23 @@ pub struct RoundRobin {
 
 impl Balancer for RoundRobin {
     fn pick(&self, field: &dyn Field, _ask: &Ask) -> Option<usize> {
-        let able = |place: &usize| field.at(*place).is_some();
-        let count = (0..field.len()).filter(able).count();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(count)?;
-        (0..field.len()).filter(able).nth(turn)
+        whose(field, |count| self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(count))
+    }
+
+    fn peek(&self, field: &dyn Field, _ask: &Ask) -> Option<usize> {
+        whose(field, |count| self.turn.load(Ordering::Relaxed).checked_rem(count))
     }
 
     fn because(&self, _field: &dyn Field, _ask: &Ask, _place: usize) -> String {
         "it was its turn".to_owned()
     }
+}
+
+/// Whose turn it is among those that may take the call; `turn` gets how many there are.
+fn whose(field: &dyn Field, turn: impl Fn(usize) -> Option<usize>) -> Option<usize> {
+    let able = |place: &usize| field.at(*place).is_some();
+    let count = (0..field.len()).filter(able).count();
+    (0..field.len()).filter(able).nth(turn(count)?)
 }
 
 #[cfg(test)]

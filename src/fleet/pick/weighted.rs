@@ -11,30 +11,20 @@ use super::{Ask, Balancer, Field};
 /// Each replica as often as its weight says.
 #[derive(Debug, Default)]
 pub struct Weighted {
-    /// What each replica has gained and not spent, by place.
-    credit: Mutex<SmallVec<[f32; 8]>>,
+    credit: Mutex<Credit>,
 }
+
+/// What each replica has gained and not spent, by place.
+type Credit = SmallVec<[f32; 8]>;
 
 impl Balancer for Weighted {
     fn pick(&self, field: &dyn Field, _ask: &Ask) -> Option<usize> {
-        let able = all(field);
-        let mut credit = self.credit.lock();
-        credit.resize(field.len(), 0.0);
-        let total: f32 = able.iter().map(|(_, candidate)| candidate.weight).sum();
-        let mut best: Option<(f32, usize)> = None;
-        for (place, candidate) in &able {
-            let own = credit.get_mut(*place)?;
-            // What was gained while nobody else could is not spent at once later.
-            *own = (*own + candidate.weight).min(total);
-            if best.is_none_or(|(most, _)| *own > most) {
-                best = Some((*own, *place));
-            }
-        }
-        let (_, place) = best?;
-        if let Some(own) = credit.get_mut(place) {
-            *own -= total;
-        }
-        Some(place)
+        turn(&mut self.credit.lock(), field)
+    }
+
+    fn peek(&self, field: &dyn Field, _ask: &Ask) -> Option<usize> {
+        let mut credit = self.credit.lock().clone();
+        turn(&mut credit, field)
     }
 
     fn because(&self, field: &dyn Field, _ask: &Ask, place: usize) -> String {
@@ -44,6 +34,27 @@ impl Balancer for Weighted {
             all(field).iter().map(|(_, c)| c.weight).sum::<f32>()
         )
     }
+}
+
+/// Gives the turn to whoever has gained most.
+fn turn(credit: &mut Credit, field: &dyn Field) -> Option<usize> {
+    let able = all(field);
+    credit.resize(field.len(), 0.0);
+    let total: f32 = able.iter().map(|(_, candidate)| candidate.weight).sum();
+    let mut best: Option<(f32, usize)> = None;
+    for (place, candidate) in &able {
+        let own = credit.get_mut(*place)?;
+        // What was gained while nobody else could is not spent at once later.
+        *own = (*own + candidate.weight).min(total);
+        if best.is_none_or(|(most, _)| *own > most) {
+            best = Some((*own, *place));
+        }
+    }
+    let (_, place) = best?;
+    if let Some(own) = credit.get_mut(place) {
+        *own -= total;
+    }
+    Some(place)
 }
 
 #[cfg(test)]
