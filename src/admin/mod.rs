@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::clock;
 use crate::gateway::status::{self, Health};
-use crate::gateway::{Gateway, Snapshot};
+use crate::gateway::{Gateway, Snapshot, overview};
 use crate::telemetry::Meters;
 
 pub use config::ConfigStanding;
@@ -21,6 +21,10 @@ pub use config::ConfigStanding;
 /// The operator routes as the front mounts them.
 pub type Service = Arc<dyn Fn(&Parts) -> Option<Response<Bytes>> + Send + Sync>;
 
+/// One upstream by its name.
+const ONE_UPSTREAM: &str = "/api/v1/upstreams/";
+/// Longest piece of a name that nobody has which an answer repeats, in characters.
+const NAME_CHARS_SHOWN: usize = 60;
 const PAGE: &str = include_str!("page.html");
 
 /// The operator routes.
@@ -56,6 +60,12 @@ impl Admin {
             "/api/v1/tools" => self.list(status::tools),
             "/api/v1/prompts" => self.list(status::prompts),
             "/api/v1/resources" => self.list(status::resources),
+            "/api/v1/upstreams" => {
+                self.list(|snapshot| overview::upstreams(snapshot, clock::now()))
+            }
+            path if path.starts_with(ONE_UPSTREAM) => {
+                self.upstream(path.strip_prefix(ONE_UPSTREAM).unwrap_or_default())
+            }
             "/metrics" => {
                 text_answer("text/plain; version=0.0.4; charset=utf-8", self.meters.render())
             }
@@ -73,6 +83,20 @@ impl Admin {
 
     fn list(&self, of: impl Fn(&Snapshot) -> Vec<Value>) -> Response<Bytes> {
         json_answer(StatusCode::OK, &Value::Array(of(&self.gateway.snapshot())))
+    }
+
+    fn upstream(&self, name: &str) -> Response<Bytes> {
+        let snapshot = self.gateway.snapshot();
+        if let Some(found) = overview::named(&snapshot, name, clock::now()) {
+            return json_answer(StatusCode::OK, &found);
+        }
+        let known: Vec<&str> = snapshot.upstreams.iter().map(|u| u.spec.name.as_str()).collect();
+        let name: String = name.chars().take(NAME_CHARS_SHOWN).collect();
+        let detail = match known.as_slice() {
+            [] => format!("there is no upstream {name:?}: none is configured"),
+            known => format!("there is no upstream {name:?}; known: {}", known.join(", ")),
+        };
+        problem(StatusCode::NOT_FOUND, &detail)
     }
 
     fn health(&self) -> Response<Bytes> {
@@ -105,6 +129,20 @@ impl Admin {
             json!({ "status": "waiting", "reason": "a required upstream has not answered yet" });
         json_answer(StatusCode::SERVICE_UNAVAILABLE, &body)
     }
+}
+
+/// A problem as RFC 9457 wants it.
+fn problem(status: StatusCode, detail: &str) -> Response<Bytes> {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = json!({
+        "type": "about:blank",
+        "title": title,
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    let mut response = text_answer("application/problem+json", body.to_string());
+    *response.status_mut() = status;
+    response
 }
 
 fn json_answer(status: StatusCode, body: &Value) -> Response<Bytes> {

@@ -10,6 +10,7 @@ pub mod principal;
 pub mod rng;
 pub mod secret;
 pub mod task;
+pub mod together;
 
 pub use bucket::Bucket;
 pub use fault::{Fault, Kind, Sent, Side};
@@ -17,3 +18,4 @@ pub use name::{PrincipalName, ReplicaName, UpstreamName};
 pub use principal::Principal;
 pub use secret::Secret;
 pub use task::Tasks;
+pub use together::together;

@@ -122,6 +122,52 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, BadArguments> {
+        match self.values.get(key).map(|raw| raw.get()) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => {
+                let found = self.values.get(key).map_or_else(String::new, |raw| found(raw));
+                Err(wrong(key, "true or false", &found))
+            }
+        }
+    }
+
+    /// An object, as its own text.
+    pub(super) fn object(&self, key: &str) -> Result<Option<&'a str>, BadArguments> {
+        let Some(raw) = self.values.get(key) else { return Ok(None) };
+        if is_object(raw) {
+            return Ok(Some(raw.get()));
+        }
+        Err(wrong(key, "an object", &found(raw)))
+    }
+
+    /// A list of so many objects, each as its own text.
+    pub(super) fn objects(
+        &self,
+        key: &str,
+        count: RangeInclusive<usize>,
+    ) -> Result<Option<Vec<&'a str>>, BadArguments> {
+        let Some(raw) = self.values.get(key) else { return Ok(None) };
+        let expected = format!("a list of {} to {} objects", count.start(), count.end());
+        let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
+            return Err(wrong(key, &expected, &found(raw)));
+        };
+        if !count.contains(&items.len()) {
+            return Err(wrong(key, &expected, &format!("{} items", items.len())));
+        }
+        match items.iter().position(|item| !is_object(item)) {
+            Some(at) => Err(wrong(
+                &format!("{key}[{at}]"),
+                "an object",
+                &items.get(at).map_or_else(String::new, |raw| found(raw)),
+            )),
+            None => Ok(Some(items.into_iter().map(RawValue::get).collect())),
+        }
+    }
+
     fn string(
         &self,
         key: &str,
@@ -163,6 +209,10 @@ fn unknown_key(key: &str, keys: &[&str]) -> String {
         Some((_, known)) => format!("unknown key `{key}`; did you mean `{known}`?"),
         None => format!("unknown key `{key}`; known keys: {}", keys.join(", ")),
     }
+}
+
+fn is_object(raw: &RawValue) -> bool {
+    raw.get().starts_with('{')
 }
 
 fn found(raw: &RawValue) -> String {
@@ -252,6 +302,24 @@ mod tests {
         for raw in [r#"{"n":90.01}"#, r#"{"n":"51"}"#, r#"{"n":1e999}"#] {
             assert!(refusal(read(raw)).contains("a number from -90 to 90"), "{raw}");
         }
+    }
+
+    #[test]
+    fn objects_are_taken_as_they_stand() {
+        let read = |raw: &'static str| Args::read(raw.as_bytes(), &["l", "o", "f"]).unwrap();
+        let list = |raw| read(raw).objects("l", 1..=2);
+        assert_eq!(list(r#"{"l":[{"a": 1},{}]}"#), Ok(Some(vec![r#"{"a": 1}"#, "{}"])));
+        for (raw, says) in [
+            (r#"{"l":[]}"#, "`l`: expected a list of 1 to 2 objects, found 0 items"),
+            (r#"{"l":[{},7]}"#, "`l[1]`: expected an object, found 7"),
+            (r#"{"l":{}}"#, "`l`: expected a list of 1 to 2 objects, found an object"),
+        ] {
+            assert_eq!(refusal(list(raw)), format!("invalid arguments: {says}"));
+        }
+        assert_eq!(read(r#"{"o":{"x":[1, 2]}}"#).object("o"), Ok(Some(r#"{"x":[1, 2]}"#)));
+        assert!(refusal(read(r#"{"o":[]}"#).object("o")).contains("expected an object"));
+        assert_eq!(read(r#"{"f":true}"#).flag("f"), Ok(Some(true)));
+        assert!(refusal(read(r#"{"f":"true"}"#).flag("f")).contains("expected true or false"));
     }
 
     #[test]

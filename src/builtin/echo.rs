@@ -10,7 +10,7 @@ use crate::telemetry::Status;
 use super::args::{Args, required};
 use super::reply::{self, Definition};
 use super::spec::EchoSpec;
-use super::{Builtin, CallFuture, ToolReply};
+use super::{Builtin, CallFuture, Host, ToolReply};
 
 pub(super) const NAME: &str = "echo";
 
@@ -58,7 +58,7 @@ impl Builtin for Echo {
         &self.definition
     }
 
-    fn call<'a>(&'a self, arguments: &'a [u8]) -> CallFuture<'a> {
+    fn call<'a>(&'a self, arguments: &'a [u8], _host: &'a dyn Host) -> CallFuture<'a> {
         let reply = self.answer(arguments).unwrap_or_else(|refusal| refusal);
         Box::pin(std::future::ready(Ok(reply)))
     }

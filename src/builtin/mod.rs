@@ -4,8 +4,10 @@
 mod args;
 mod cache;
 mod context7;
+mod coordination;
 mod echo;
 mod fetch;
+mod host;
 mod registry;
 mod reply;
 #[cfg(test)]
@@ -28,6 +30,7 @@ use bytes::Bytes;
 use crate::base::Fault;
 use crate::telemetry::Status;
 
+pub use host::{Host, HostCall, HostFuture, Outcome, Target};
 pub use registry::{Builtins, Off, Service};
 pub use standing::Standing;
 
@@ -42,8 +45,9 @@ pub trait Builtin: Send + Sync {
     /// The tool object as `tools/list` shows it (specification 2026-07-28, server/tools).
     fn definition(&self) -> &Bytes;
 
-    /// Runs the tool on the raw JSON text of `arguments` (`{}` where the client sent none).
-    fn call<'a>(&'a self, arguments: &'a [u8]) -> CallFuture<'a>;
+    /// Runs the tool on the raw JSON text of `arguments` (`{}` where the client sent none). `host` is
+    /// the gateway, on behalf of the client.
+    fn call<'a>(&'a self, arguments: &'a [u8], host: &'a dyn Host) -> CallFuture<'a>;
 }
 
 /// What a tool answered: a whole `CallToolResult` object, and how it counts.

@@ -10,12 +10,16 @@ use crate::base::{Bucket, Fault, Kind, clock};
 use crate::telemetry::Status;
 
 use super::context7::Context7;
+use super::coordination::{Aggregate, GatewayStatus, HealthCheck, RouteExplain};
 use super::echo::Echo;
 use super::spec::{BuiltinSpec, ToolSpec};
 use super::standing::Standing;
 use super::wait::secs_up;
 use super::weather::Weather;
-use super::{Builtin, CallFuture, ToolReply, context7, echo, reply, weather};
+use super::{Builtin, CallFuture, Host, ToolReply, context7, coordination, echo, reply, weather};
+
+/// How much longer than their own limit the tools of the gateway may take to tell what came.
+const COORDINATION_GRACE: Duration = Duration::from_secs(1);
 
 /// A tool that is enabled and yet not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +69,15 @@ impl Builtins {
             all.add(&guard, context7::GetDocumentation::new(&service));
             all.add(&guard, context7::GetExamples::new(&service));
         }
+        if all.wanted(&spec.gateway.tool, &coordination::NAMES) {
+            // They keep to their own time limit, and say what came until then.
+            let timeout = spec.gateway.tool.timeout + COORDINATION_GRACE;
+            let guard = Guard::new(&ToolSpec { timeout, ..spec.gateway.tool.clone() });
+            all.add(&guard, GatewayStatus::new());
+            all.add(&guard, HealthCheck::new());
+            all.add(&guard, Aggregate::new(&spec.gateway));
+            all.add(&guard, RouteExplain::new());
+        }
         all
     }
 
@@ -84,6 +97,9 @@ impl Builtins {
             all.keep(self, &context7::NAMES);
             all.context7.clone_from(&self.context7);
         }
+        if before.gateway == now.gateway {
+            all.keep(self, &coordination::NAMES);
+        }
         all
     }
 
@@ -96,7 +112,7 @@ impl Builtins {
         }
     }
 
-    /// The tools in their fixed order: echo, weather, Context7.
+    /// The tools in their fixed order: echo, weather, Context7, those of the gateway.
     pub fn iter(&self) -> impl Iterator<Item = &dyn Builtin> {
         self.tools.iter().map(|tool| -> &dyn Builtin { &**tool })
     }
@@ -182,11 +198,11 @@ impl Builtin for Guarded {
         self.tool.definition()
     }
 
-    fn call<'a>(&'a self, arguments: &'a [u8]) -> CallFuture<'a> {
+    fn call<'a>(&'a self, arguments: &'a [u8], host: &'a dyn Host) -> CallFuture<'a> {
         Box::pin(async move {
             self.guard.admit(self.name())?;
             let timeout = self.guard.timeout;
-            match tokio::time::timeout(timeout, self.tool.call(arguments)).await {
+            match tokio::time::timeout(timeout, self.tool.call(arguments, host)).await {
                 Ok(outcome) => outcome,
                 Err(_elapsed) => Ok(timed_out(self.name(), timeout)),
             }
@@ -209,8 +225,8 @@ impl<T: Builtin + ?Sized> Builtin for Arc<T> {
         (**self).definition()
     }
 
-    fn call<'a>(&'a self, arguments: &'a [u8]) -> CallFuture<'a> {
-        (**self).call(arguments)
+    fn call<'a>(&'a self, arguments: &'a [u8], host: &'a dyn Host) -> CallFuture<'a> {
+        (**self).call(arguments, host)
     }
 }
 
@@ -219,7 +235,7 @@ mod tests {
     use super::*;
     use crate::base::Sent;
     use crate::builtin::spec::{EchoSpec, WeatherSpec};
-    use crate::builtin::testing::{call, definition};
+    use crate::builtin::testing::{NoHost, call, definition};
     use serde_json::{Value, json};
 
     fn with_echo(tool: ToolSpec, max_message_length: usize) -> Builtins {
@@ -240,6 +256,10 @@ mod tests {
             "context7_search_libraries",
             "context7_get_documentation",
             "context7_get_examples",
+            "gateway_status",
+            "gateway_health_check",
+            "gateway_aggregate",
+            "gateway_route_explain",
         ];
         assert_eq!(names(&tools), all);
         assert!(all.iter().all(|name| tools.get(name).unwrap().name() == *name));
@@ -255,6 +275,7 @@ mod tests {
         spec.echo.tool.enabled = false;
         spec.echo.tool.off = Some("never mind".to_owned());
         spec.context7.tool.off = Some("CONTEXT7_KEY is not set".to_owned());
+        spec.gateway.tool.enabled = false;
         let tools = Builtins::new(&spec);
         assert_eq!(names(&tools), ["get_weather"]);
         let off: Vec<_> = tools.off().iter().map(|off| off.name).collect();
@@ -269,10 +290,12 @@ mod tests {
             let definition = definition(tool);
             assert_eq!(definition["name"], tool.name());
             assert!(definition["title"].is_string() && definition["description"].is_string());
-            assert_eq!(definition["annotations"]["readOnlyHint"], true);
-            assert_eq!(definition["annotations"]["idempotentHint"], true);
-            assert_eq!(definition["annotations"]["destructiveHint"], false);
-            let open_world = tool.name() != "echo";
+            let changes = tool.name() == "gateway_aggregate";
+            assert_eq!(definition["annotations"]["readOnlyHint"], !changes);
+            assert_eq!(definition["annotations"]["idempotentHint"], !changes);
+            assert_eq!(definition["annotations"]["destructiveHint"], changes);
+            let shows = tool.name().starts_with("gateway_") && !changes;
+            let open_world = tool.name() != "echo" && !shows;
             assert_eq!(definition["annotations"]["openWorldHint"], open_world);
             assert_eq!(definition["outputSchema"]["type"], "object");
             let input = &definition["inputSchema"];
@@ -280,7 +303,8 @@ mod tests {
             for (name, property) in input["properties"].as_object().unwrap() {
                 assert!(property["description"].is_string(), "{name}");
             }
-            assert!(!input["required"].as_array().unwrap().is_empty());
+            let all = ["gateway_status", "gateway_health_check"].contains(&tool.name());
+            assert_eq!(input.get("required").is_none(), all, "{}", tool.name());
         }
     }
 
@@ -346,15 +370,15 @@ mod tests {
         let tools = with_echo(limited, 10);
         let echo = tools.get("echo").unwrap();
         for _ in 0..100 {
-            assert!(echo.call(br#"{"message":"x"}"#).await.is_ok());
+            assert!(echo.call(br#"{"message":"x"}"#, &NoHost).await.is_ok());
         }
-        let fault = echo.call(br#"{"message":"x"}"#).await.unwrap_err();
+        let fault = echo.call(br#"{"message":"x"}"#, &NoHost).await.unwrap_err();
         assert_eq!((fault.kind, fault.sent), (Kind::RateLimited, Sent::No));
         assert_eq!(fault.retry_after, Some(Duration::from_millis(600)));
         assert_eq!(fault.message, "echo is limited to 100 calls a minute; try again in 1 s");
         tokio::time::advance(Duration::from_millis(600)).await;
-        assert!(echo.call(br#"{"message":"x"}"#).await.is_ok());
-        assert!(echo.call(br#"{"message":"x"}"#).await.is_err());
+        assert!(echo.call(br#"{"message":"x"}"#, &NoHost).await.is_ok());
+        assert!(echo.call(br#"{"message":"x"}"#, &NoHost).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -366,12 +390,18 @@ mod tests {
         let mut next = spec.clone();
         next.weather.default_units = crate::builtin::spec::Units::Imperial;
         for name in ["echo", "get_weather"] {
-            assert!(tools.get(name).unwrap().call(b"{}").await.is_ok());
+            assert!(tools.get(name).unwrap().call(b"{}", &NoHost).await.is_ok());
         }
         let renewed = tools.renewed(&spec, &next);
         assert_eq!(names(&renewed), names(&tools));
-        assert!(renewed.get("echo").unwrap().call(b"{}").await.is_err(), "its allowance is used");
-        assert!(renewed.get("get_weather").unwrap().call(b"{}").await.is_ok(), "a new one");
+        assert!(
+            renewed.get("echo").unwrap().call(b"{}", &NoHost).await.is_err(),
+            "its allowance is used"
+        );
+        assert!(
+            renewed.get("get_weather").unwrap().call(b"{}", &NoHost).await.is_ok(),
+            "a new one"
+        );
         let kept = |old: &Builtins, new: &Builtins| {
             let same = |(a, b): (&Option<Arc<Context7>>, &Option<Arc<Context7>>)| {
                 Arc::ptr_eq(a.as_ref().unwrap(), b.as_ref().unwrap())
@@ -389,10 +419,10 @@ mod tests {
         let mut taken = Vec::new();
         for name in context7::NAMES.iter().cycle().take(4) {
             // Refused for its arguments, but a call.
-            taken.push(tools.get(name).unwrap().call(b"{}").await.is_ok());
+            taken.push(tools.get(name).unwrap().call(b"{}", &NoHost).await.is_ok());
         }
         assert_eq!(taken, [true, true, true, false]);
-        assert!(tools.get("echo").unwrap().call(b"{}").await.is_ok(), "others do not");
+        assert!(tools.get("echo").unwrap().call(b"{}", &NoHost).await.is_ok(), "others do not");
     }
 
     struct Endless;
@@ -407,7 +437,7 @@ mod tests {
             &NONE
         }
 
-        fn call<'a>(&'a self, _: &'a [u8]) -> CallFuture<'a> {
+        fn call<'a>(&'a self, _: &'a [u8], _: &'a dyn Host) -> CallFuture<'a> {
             Box::pin(std::future::pending())
         }
     }
@@ -418,7 +448,7 @@ mod tests {
         let spec = ToolSpec { timeout, ..ToolSpec::default() };
         let tool = Guarded { tool: Box::new(Endless), guard: Guard::new(&spec) };
         let start = clock::now();
-        let reply = tool.call(b"{}").await.unwrap();
+        let reply = tool.call(b"{}", &NoHost).await.unwrap();
         assert_eq!(clock::now() - start, timeout);
         assert_eq!(reply.status, Status::Timeout);
         let result: Value = serde_json::from_slice(&reply.result).unwrap();

@@ -4,8 +4,17 @@
 use serde_json::Value;
 
 /// Keywords that constrain nothing here.
-const SILENT: [&str; 7] =
-    ["description", "default", "minLength", "maxLength", "maximum", "minimum", "required"];
+const SILENT: [&str; 9] = [
+    "description",
+    "default",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "maximum",
+    "minimum",
+    "required",
+];
 
 /// What is wrong with `value`, or nothing.
 pub(super) fn problems(schema: &Value, value: &Value) -> Vec<String> {

@@ -32,6 +32,32 @@ pub struct BuiltinSpec {
     pub weather: WeatherSpec,
     /// `[tools.context7]`
     pub context7: Context7Spec,
+    /// `[tools.gateway]`
+    pub gateway: CoordinationSpec,
+}
+
+/// `[tools.gateway]`: the tools that show the gateway and call through it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoordinationSpec {
+    /// What every tool has; one minute unless configured.
+    pub tool: ToolSpec,
+    /// Most calls of one aggregate.
+    pub max_calls: usize,
+    /// Most of them at once.
+    pub max_concurrency: usize,
+    /// Most bytes of results in the answer to one aggregate.
+    pub max_answer_bytes: usize,
+}
+
+impl Default for CoordinationSpec {
+    fn default() -> Self {
+        Self {
+            tool: ToolSpec { timeout: Duration::from_mins(1), ..ToolSpec::default() },
+            max_calls: 100,
+            max_concurrency: 16,
+            max_answer_bytes: 1024 * 1024,
+        }
+    }
 }
 
 /// `[tools.echo]`

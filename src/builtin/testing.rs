@@ -3,13 +3,47 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::telemetry::Status;
 
 use super::schema_check::problems;
-use super::{Builtin, Builtins, ToolReply};
+use super::{Builtin, Builtins, Host, HostCall, HostFuture, Outcome, Target, ToolReply};
+
+/// A gateway with nothing behind it, for tools that ask nothing of theirs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoHost;
+
+impl Host for NoHost {
+    fn is_nested(&self) -> bool {
+        false
+    }
+
+    fn call<'a>(&'a self, call: HostCall<'a>) -> HostFuture<'a, Outcome> {
+        unreachable!("nobody calls {}", call.tool)
+    }
+
+    fn target(&self, tool: &str, _: Option<&str>) -> Result<Target, String> {
+        Err(format!("unknown tool {tool:?}"))
+    }
+
+    fn overview(&self) -> Value {
+        json!({ "status": "healthy", "version": "0", "upstreams": [] })
+    }
+
+    fn upstreams(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn look<'a>(&'a self, _: Option<&'a str>, _: Duration) -> HostFuture<'a, Vec<Value>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    fn explain(&self, tool: &str, _: &[u8], _: Option<&str>) -> Result<Value, String> {
+        Err(format!("unknown tool {tool:?}"))
+    }
+}
 
 /// An answer, taken apart.
 #[derive(Clone, Debug)]
@@ -23,7 +57,7 @@ pub(super) struct Told {
 /// Calls a tool that must answer, whatever it says.
 pub(super) async fn call(tools: &Builtins, name: &str, arguments: Value) -> Told {
     let tool = tools.get(name).unwrap();
-    let reply = tool.call(arguments.to_string().as_bytes()).await.unwrap();
+    let reply = tool.call(arguments.to_string().as_bytes(), &NoHost).await.unwrap();
     told(tool, &reply)
 }
 

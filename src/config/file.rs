@@ -151,6 +151,34 @@ pub(super) struct Tools {
     /// Documentation of libraries by Context7.
     #[serde(default)]
     pub(super) context7: Context7,
+    /// The tools that show the gateway and call through it: `gateway_status` and its sisters.
+    #[serde(default)]
+    pub(super) gateway: Coordination,
+}
+
+/// `[tools.gateway]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Coordination {
+    /// Whether the tools are offered.
+    #[schemars(extend("default" = true))]
+    pub(super) enabled: Option<bool>,
+    /// Calls a minute; 0 = no limit.
+    #[schemars(range(max = 1_000_000), extend("default" = 0))]
+    pub(super) rate_limit: Option<u32>,
+    /// Longest duration of a call, all the calls that it makes included. Without it
+    /// `[defaults] timeout`, else 60s.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) timeout: Option<PositiveTime>,
+    /// Most calls of one `gateway_aggregate`.
+    #[schemars(range(min = 1, max = 100), extend("default" = 100))]
+    pub(super) max_calls: Option<u32>,
+    /// Most of them at once.
+    #[schemars(range(min = 1, max = 32), extend("default" = 16))]
+    pub(super) max_concurrency: Option<u32>,
+    /// Most bytes of results in one answer of `gateway_aggregate`; what has no room is named.
+    #[schemars(range(min = 1024, max = 16_777_216), extend("default" = 1_048_576))]
+    pub(super) max_answer_bytes: Option<u32>,
 }
 
 /// `[tools.echo]`

@@ -20,7 +20,7 @@ use hyper::body::{Body as _, Incoming};
 use metrics::Counter;
 
 use crate::base::{Fault, Kind, Principal, Tasks, clock};
-use crate::gateway::{self, Call, Gateway, Reply, answer};
+use crate::gateway::{self, Call, Gateway, Reply, Wish, answer};
 use crate::proto::envelope::{Envelope, Shape, Why, split};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, PARSE, result_message};
 use crate::proto::frame::sse_event;
@@ -351,8 +351,13 @@ impl Mcp {
         let gateway = self.shared.gateway.clone();
         async move {
             let headers = (caller.era == Era::Modern).then_some(&message.headers);
-            let call =
-                Call { body: &message.body, shape: &message.shape, caller: &caller, headers };
+            let call = Call {
+                body: &message.body,
+                shape: &message.shape,
+                caller: &caller,
+                headers,
+                wish: Wish::default(),
+            };
             let Some((entered, asks)) = session else {
                 // Nobody is asked in the middle of a modern call: a question drops, and is refused.
                 let reply = gateway.call(call, |told| {

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::base::{Fault, Kind, Sent, Tasks};
-use crate::gateway::{Call, Gateway, Reply, answer};
+use crate::gateway::{Call, Gateway, Reply, Wish, answer};
 use crate::proto::envelope::{Envelope, Shape, Why, split};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, result_message};
 use crate::proto::frame::{LineFramer, line};
@@ -280,7 +280,7 @@ impl Pipe {
         let notes = Notes::default();
         let mut asks = CallAsks::new(Arc::clone(&self.current().asks), notes.clone());
         let reply = {
-            let call = Call { body, shape, caller, headers: None };
+            let call = Call { body, shape, caller, headers: None, wish: Wish::default() };
             let mut running = pin!(self.gateway.call(call, |told| match told {
                 Told::Note(note) => notes.push(note),
                 Told::Ask(ask) => asks.put(ask),

@@ -5,9 +5,11 @@ use http::HeaderMap;
 
 use crate::proto::Envelope;
 use crate::upstream::Caller;
+use crate::upstream::http::ANSWER_BYTES_MAX;
 use crate::upstream::large::Mended;
 
 use super::answer;
+use super::wish::Wish;
 
 /// A request of a client, split and judged.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,8 @@ pub struct Call<'a> {
     /// The HTTP headers of a modern request, whose mirrored parameters must say what the body
     /// says; `None` on stdio and in the legacy era.
     pub headers: Option<&'a HeaderMap>,
+    /// What a call from within the process asks for beside its message; nothing for clients.
+    pub wish: Wish<'a>,
 }
 
 impl Call<'_> {
@@ -59,7 +63,7 @@ impl Reply {
     pub async fn whole(self, id: Option<&[u8]>) -> Bytes {
         match self.message {
             Message::Whole(message) => message,
-            Message::Coming(mended) => match mended.gather().await {
+            Message::Coming(mended) => match mended.gather(ANSWER_BYTES_MAX).await {
                 Ok(message) => message,
                 Err(fault) => answer::error(&fault, None).message(id).into(),
             },

@@ -9,7 +9,7 @@ use metrics::Counter;
 
 use crate::base::{clock, rng};
 use crate::catalog::{Hints, Kind, Lookup, Owner, Tool};
-use crate::fleet::Pace;
+use crate::fleet::{Pace, Trace};
 use crate::proto::error::{ErrorBody, HEADER_MISMATCH, INVALID_PARAMS, result_message};
 use crate::proto::headers::{HeaderParam, check_call};
 use crate::proto::scan::unquote;
@@ -21,9 +21,11 @@ use super::call::{Call, Reply};
 use super::director::FIRST_LIST_WAIT;
 use super::effect::{self, Nature};
 use super::errand::{End, Errand, refuse, upstream};
+use super::host::Hosted;
 use super::names::{begins_with_prefix, denied, unknown, unlisted};
 use super::snapshot::Snapshot;
-use super::{Inner, answer, subject};
+use super::traced::traced;
+use super::{Inner, answer, subject, wish};
 
 /// An upstream is not asked again for unknown names more often than this.
 const UNKNOWN_REST: Duration = Duration::from_secs(10);
@@ -287,7 +289,7 @@ async fn known(
         return End::new(refuse(call, 400, &error), Status::Invalid);
     }
     match tool.owner {
-        Owner::Builtin => builtin(snapshot, tool, call).await,
+        Owner::Builtin => builtin(inner, snapshot, tool, call).await,
         Owner::Upstream(place) => {
             let mirrored = Mirrored::Schema(&tool.header_params);
             let (name, span) = (&*tool.original, call.shape.name);
@@ -326,13 +328,19 @@ fn mismatched_param(params: &[HeaderParam], call: Call<'_>) -> Option<ErrorBody>
     })
 }
 
-async fn builtin(snapshot: &Snapshot, tool: &Tool, call: Call<'_>) -> End {
+async fn builtin(inner: &Inner, snapshot: &Snapshot, tool: &Tool, call: Call<'_>) -> End {
     let Some(builtin) = snapshot.builtins.get(&tool.original) else {
         let error = unknown(snapshot, call.caller.abilities, &tool.name);
         return End::new(refuse(call, 200, &error), Status::Invalid);
     };
     let arguments = call.shape.arguments.map_or(b"{}".as_slice(), |span| span.of(call.body));
-    match builtin.call(arguments).await {
+    let asked = match wish::asked(call) {
+        Ok(asked) => asked,
+        Err(error) => return End::new(refuse(call, 200, &error), Status::Invalid),
+    };
+    let trace = asked.trace.then(|| Trace::new(clock::now()));
+    let host = Hosted { inner, snapshot, caller: call.caller, nested: call.wish.nested };
+    let end = match builtin.call(arguments, &host).await {
         Ok(reply) => {
             let message = match call.caller.era {
                 Era::Legacy => result_message(call.id(), &reply.result),
@@ -344,7 +352,11 @@ async fn builtin(snapshot: &Snapshot, tool: &Tool, call: Call<'_>) -> End {
             let reply = refuse(call, 200, &answer::error(&fault, None));
             End::new(reply, answer::status(&fault))
         }
-    }
+    };
+    let Some(trace) = &trace else { return end };
+    let about = [("origin".to_owned(), "built-in".into())].into_iter().collect();
+    let reply = Box::pin(traced(end.reply, call, trace, about)).await;
+    End { reply, ..end }
 }
 
 /// A result of ours for a modern client: the members it must find, then the tool's own.

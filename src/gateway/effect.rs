@@ -46,6 +46,21 @@ pub(super) fn of_tool(
     Nature { effect, hedge: effect == Effect::ReadOnly && closed }
 }
 
+/// Why it is taken to be so, for explanations; `operator` = the operator said so.
+pub(super) fn why(hints: Hints, operator: bool, trusted: bool) -> &'static str {
+    match (hints.read_only, hints.destructive, hints.idempotent) {
+        _ if operator => "tools.effect says so",
+        _ if !trusted => {
+            "what its server says of it is not trusted (trust_annotations = false), and tools.effect \
+             does not name it"
+        }
+        (Some(true), Some(true), _) => "its server says that it reads and that it destroys",
+        (Some(true), _, _) => "its server says so (readOnlyHint), and is trusted",
+        (_, _, Some(true)) => "its server says so (idempotentHint), and is trusted",
+        _ => "its server does not say that it could run twice",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

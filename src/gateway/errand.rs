@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::base::{Fault, Kind, hash};
+use crate::base::{Fault, Kind, clock};
 use crate::catalog::skew::Copies;
 use crate::fleet::pool::{Answered, Held};
-use crate::fleet::spec::{Balance, HashOn, PoolSpec};
-use crate::fleet::{Pace, Terms};
+use crate::fleet::{Pace, Terms, Trace};
 use crate::proto::answer::{Body, Reader, ResultKind, mend};
 use crate::proto::error::{
     ErrorBody, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, LEGACY_NOT_FOUND, LEGACY_URL_ELICITATION,
@@ -26,6 +25,8 @@ use super::call::{Call, Message, Reply};
 use super::effect::Nature;
 use super::names::unknown;
 use super::snapshot::{Snapshot, Upstream};
+use super::traced::traced;
+use super::wish::{self, Asked, Hashable};
 use super::{Inner, answer};
 
 /// What an upstream is asked about.
@@ -65,16 +66,25 @@ pub(super) async fn upstream(
     let subject = span.map(|span| Subject { span, name });
     let (body, shape, caller) = (call.body, call.shape, call.caller);
     let request = Request { body, shape, subject, caller, mirrored };
+    let asked = wish::asked(call).and_then(|asked| Ok((asked.balancer(&upstream.pool)?, asked)));
+    let (balancer, asked) = match asked {
+        Ok(asked) => asked,
+        Err(error) => return End::new(refuse(call, 200, &error), Status::Invalid),
+    };
+    let trace = asked.trace.then(|| Trace::new(clock::now()));
     let terms = Terms {
         effect: nature.effect,
         hedge: nature.hedge,
         pace,
-        key: key(upstream.pool.spec(), call),
+        key: key(upstream, &asked, call),
+        balancer,
         fits: fits.map(Copies::as_slice),
         since: Some(since),
-        ..Terms::default()
+        pin: call.wish.replica,
+        attempts: call.wish.attempts,
+        trace: trace.as_ref(),
     };
-    match upstream.pool.call(&request, &terms, tell).await {
+    let end = match upstream.pool.call(&request, &terms, tell).await {
         Ok(Answered::Done { done, unsure }) => {
             let end = settle(inner, place, upstream, &done, call);
             // The last attempt did not run; one before it may have: the call has had its chance.
@@ -82,22 +92,30 @@ pub(super) async fn upstream(
         }
         Ok(Answered::Large(large, held)) => passes(upstream, large, held, call),
         Err(fault) => faulty(upstream, &fault, call),
-    }
+    };
+    let Some(trace) = &trace else { return end };
+    let about = about(upstream, &asked, nature);
+    // Rare: a future of its own, so that not every call carries it.
+    let reply = Box::pin(traced(end.reply, call, trace, about)).await;
+    End { reply, ..end }
 }
 
 /// What the calls have in common that go to the same replica, where that is the rule.
-fn key(spec: &PoolSpec, call: Call<'_>) -> Option<u64> {
-    if spec.balance != Balance::ConsistentHash {
-        return None;
-    }
-    match &spec.hash_on {
-        HashOn::Client => Some(call.caller.key),
-        HashOn::Argument(name) => {
-            let arguments = call.shape.arguments?.of(call.body);
-            member(arguments, name).map(hash::stable)
-        }
-        HashOn::Header(name) => call.headers?.get(name).map(|value| hash::stable(value.as_bytes())),
-    }
+fn key(upstream: &Upstream, asked: &Asked<'_>, call: Call<'_>) -> Option<u64> {
+    let arguments = call.shape.arguments.map(|span| span.of(call.body));
+    let told = Hashable { client: call.caller.key, arguments, headers: call.headers };
+    told.key(upstream.pool.spec(), asked.strategy.as_deref())
+}
+
+/// What a trace says of a call beside its tries.
+fn about(upstream: &Upstream, asked: &Asked<'_>, nature: Nature) -> Map<String, Value> {
+    let own = upstream.pool.spec().balance.as_str();
+    let facts = [
+        ("upstream", upstream.spec.name.as_str()),
+        ("effect", nature.effect.as_str()),
+        ("strategy", asked.strategy.as_deref().unwrap_or(own)),
+    ];
+    facts.into_iter().map(|(key, fact)| (key.to_owned(), Value::from(fact))).collect()
 }
 
 /// How a request ended.

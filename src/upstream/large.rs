@@ -156,12 +156,12 @@ impl Mended {
         Ok(())
     }
 
-    /// All of it at once, for a client that cannot have it piece by piece.
-    pub async fn gather(mut self) -> Result<Bytes, Fault> {
+    /// All of it at once, up to so many bytes, for a client that cannot have it piece by piece.
+    pub async fn gather(mut self, bytes_max: usize) -> Result<Bytes, Fault> {
         let mut whole = BytesMut::new();
         loop {
             match std::future::poll_fn(|context| self.poll_piece(context)).await {
-                Some(Ok(piece)) if whole.len() + piece.len() > super::http::ANSWER_BYTES_MAX => {
+                Some(Ok(piece)) if whole.len() + piece.len() > bytes_max => {
                     let text = "its answer is too large for a client that must get it whole";
                     return Err(Fault::upstream(Kind::TooLarge, Sent::Maybe, text));
                 }

@@ -19,6 +19,7 @@ mod catalog;
 mod children;
 mod collisions;
 mod completion;
+mod coordination;
 mod door;
 mod failover;
 mod fidelity;

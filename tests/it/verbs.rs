@@ -247,7 +247,7 @@ fn list_shows_upstreams_with_their_replicas() {
     assert_eq!(list.code, 0, "{list:?}");
     assert_eq!(list.lines().len(), 1);
     assert!(list.stdout.starts_with("demo  "), "{list:?}");
-    assert!(list.stdout.contains("a up 2026-07-28; gone "), "{list:?}");
+    assert!(list.stdout.contains("a up 2026-07-28, 0 in flight; gone down "), "{list:?}");
     let upstreams = place.run(&["list", "upstreams", "--json"]).json();
     assert_eq!(upstreams[0]["name"], "demo");
     assert_eq!(upstreams[0]["replicas"][0]["state"], "up");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use waypost::gateway::{Call, Gateway};
+use waypost::gateway::{Call, Gateway, Wish};
 use waypost::proto::envelope::split;
 use waypost::proto::{Abilities, Era};
 use waypost::upstream::{Caller, Told};
@@ -151,7 +151,13 @@ impl Client {
         let desk = &self.desk;
         let body = self.request(order, op, nonce, id);
         let shape = split(&body).unwrap();
-        let call = Call { body: &body, shape: &shape, caller: &self.caller, headers: None };
+        let call = Call {
+            body: &body,
+            shape: &shape,
+            caller: &self.caller,
+            headers: None,
+            wish: Wish::default(),
+        };
         let last = Mutex::new(0_u64);
         let tell = |told: Told| {
             let Told::Note(note) = told else {

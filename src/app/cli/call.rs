@@ -9,11 +9,12 @@ use serde_json::{Map, Value, json};
 
 use super::list::SETTLE_MAX;
 use super::remote::Remote;
+use super::trace::{self, Shares};
 use super::{ConfigArgs, write};
 use crate::app::{App, Process};
-use crate::gateway::{Call, Gateway};
+use crate::gateway::{Call, Gateway, Wish};
 use crate::proto::envelope::split;
-use crate::proto::{Abilities, Era};
+use crate::proto::{Abilities, Era, meta};
 use crate::telemetry::Meters;
 use crate::upstream::Caller;
 
@@ -37,30 +38,78 @@ pub(crate) struct CallArgs {
     /// Print the whole result as JSON.
     #[arg(long)]
     json: bool,
-    /// Call so many times, one after the other.
+    /// Call so many times, one after the other, and say on stderr who answered how many.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u32,
+    /// Say on stderr which replicas were tried, and why; with --json it stands in the result.
+    #[arg(long)]
+    trace: bool,
+    /// Choose the replica by this rule instead of the configured one: auto, `round_robin`, weighted,
+    /// `least_busy`, `p2c_ewma`, random, `consistent_hash`, priority, expression.
+    #[arg(long, value_name = "S")]
+    strategy: Option<String>,
 }
 
 /// Exit code 0 if every call went well, 1 if one was an error.
 pub(crate) async fn run(args: CallArgs) -> anyhow::Result<ExitCode> {
     let arguments = arguments(&args)?;
     let (spec, environment) = args.config.load_quietly()?;
-    let params = json!({ "name": args.tool, "arguments": arguments });
-    let mut good = true;
+    let params = params(&args, &arguments);
+    let mut shown = Shown { args: &args, shares: Shares::default(), good: true };
     if let Some(remote) = Remote::find(args.url.as_deref(), &spec.listen, &environment).await? {
         for _ in 0..args.repeat {
-            good &= show(&remote.ask("tools/call", params.clone()).await?, args.json)?;
+            shown.answer(remote.ask("tools/call", params.clone()).await?)?;
         }
     } else {
         let app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());
         app.settled(SETTLE_MAX).await;
         for _ in 0..args.repeat {
-            good &= show(&direct(&app.gateway, &params).await?, args.json)?;
+            shown.answer(direct(&app.gateway, &params).await?)?;
         }
         app.stop_at_once().await;
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if let Some(line) = shown.shares.line().filter(|_| args.repeat > 1) {
+        write::err(&line);
+    }
+    Ok(if shown.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The parameters of the call, with what is asked of the gateway beside it.
+fn params(args: &CallArgs, arguments: &Value) -> Value {
+    let mut asked = Map::new();
+    if args.trace || args.repeat > 1 {
+        asked.insert(meta::TRACE.to_owned(), true.into());
+    }
+    if let Some(strategy) = &args.strategy {
+        asked.insert(meta::STRATEGY.to_owned(), strategy.as_str().into());
+    }
+    let mut params = json!({ "name": args.tool, "arguments": arguments });
+    if let (false, Some(object)) = (asked.is_empty(), params.as_object_mut()) {
+        object.insert("_meta".to_owned(), asked.into());
+    }
+    params
+}
+
+/// The answers as they are printed.
+struct Shown<'a> {
+    args: &'a CallArgs,
+    shares: Shares,
+    /// None of them was an error.
+    good: bool,
+}
+
+impl Shown<'_> {
+    fn answer(&mut self, mut answer: Value) -> anyhow::Result<()> {
+        let whole = (self.args.trace && self.args.json).then(|| answer.clone());
+        let trace = trace::take(&mut answer);
+        self.good &= show(whole.as_ref().unwrap_or(&answer), self.args.json)?;
+        let Some(trace) = trace else { return Ok(()) };
+        self.shares.count(&trace);
+        if self.args.trace && !self.args.json {
+            write::err(&trace::lines(&trace));
+        }
+        Ok(())
+    }
 }
 
 fn arguments(args: &CallArgs) -> anyhow::Result<Value> {
@@ -97,7 +146,8 @@ async fn direct(gateway: &Gateway, params: &Value) -> anyhow::Result<Value> {
         home: 0,
         mail: None,
     };
-    let call = Call { body: &body, shape: &shape, caller: &caller, headers: None };
+    let call =
+        Call { body: &body, shape: &shape, caller: &caller, headers: None, wish: Wish::default() };
     let reply = gateway.call(call, |_| {}).await;
     Ok(serde_json::from_slice(&reply.whole(Some(b"1")).await)?)
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::remote::Remote;
 use super::{ConfigArgs, write};
 use crate::app::{App, Process};
-use crate::gateway::{Snapshot, status};
+use crate::base::clock;
+use crate::gateway::{Snapshot, overview, status};
 use crate::telemetry::Meters;
 
 /// How long upstreams may take to come up when no gateway is running.
@@ -64,11 +65,7 @@ pub(crate) async fn run(args: ListArgs) -> anyhow::Result<ExitCode> {
 fn from_snapshot(snapshot: &Snapshot, what: What) -> Vec<Value> {
     match what {
         What::Tools => status::tools(snapshot),
-        What::Upstreams => snapshot
-            .upstreams
-            .iter()
-            .map(|upstream| named(upstream.spec.name.as_str(), status::describe(upstream)))
-            .collect(),
+        What::Upstreams => overview::upstreams(snapshot, clock::now()),
         What::Resources => status::resources(snapshot),
         What::Prompts => status::prompts(snapshot),
     }
@@ -81,19 +78,25 @@ fn named(name: &str, mut entry: Value) -> Value {
     entry
 }
 
-async fn from_running(remote: &Remote, what: What) -> anyhow::Result<Vec<Value>> {
-    if what == What::Upstreams {
-        let (_, text) = remote.get("/health").await?;
-        let health: Value = serde_json::from_str(&text)?;
-        let services =
-            health.get("services").and_then(Value::as_object).cloned().unwrap_or_default();
-        let upstreams = services.into_iter().filter(|(_, entry)| entry.get("replicas").is_some());
-        return Ok(upstreams.map(|(name, entry)| named(&name, entry)).collect());
+/// What a running gateway tells of its upstreams: all of it, or, where it asks for a key that we do
+/// not have, what everybody may know.
+async fn upstreams(remote: &Remote) -> anyhow::Result<Vec<Value>> {
+    if let Ok((200, text)) = remote.get("/api/v1/upstreams").await {
+        return Ok(serde_json::from_str(&text)?);
     }
+    let (_, text) = remote.get("/health").await?;
+    let health: Value = serde_json::from_str(&text)?;
+    let services = health.get("services").and_then(Value::as_object).cloned().unwrap_or_default();
+    let upstreams = services.into_iter().filter(|(_, entry)| entry.get("replicas").is_some());
+    Ok(upstreams.map(|(name, entry)| named(&name, entry)).collect())
+}
+
+async fn from_running(remote: &Remote, what: What) -> anyhow::Result<Vec<Value>> {
     let path = match what {
+        What::Upstreams => return upstreams(remote).await,
         What::Prompts => "/api/v1/prompts",
         What::Resources => "/api/v1/resources",
-        What::Tools | What::Upstreams => "/api/v1/tools",
+        What::Tools => "/api/v1/tools",
     };
     let (status, text) = remote.get(path).await?;
     anyhow::ensure!(status == 200, "the gateway at {} answered HTTP {status}", remote.base());
@@ -132,13 +135,26 @@ fn table(items: &[Value], what: What) -> String {
 
 fn replicas(upstream: &Value) -> String {
     let all = upstream.get("replicas").and_then(Value::as_array);
-    let one = |replica: &Value| {
-        let text = |key: &str| replica.get(key).and_then(Value::as_str).unwrap_or_default();
-        let detail = [text("version"), text("reason")].concat();
-        format!("{} {} {detail}", text("name"), text("state")).trim_end().to_owned()
-    };
-    let all: Vec<String> = all.into_iter().flatten().map(one).collect();
+    let all: Vec<String> = all.into_iter().flatten().map(replica).collect();
     let status = upstream.get("status").and_then(Value::as_str).unwrap_or_default();
     let reason = upstream.get("reason").and_then(Value::as_str).unwrap_or_default();
     format!("{status}  {}{reason}", all.join("; "))
+}
+
+/// A replica with its state, and what keeps calls from it. A gate that is open is not mentioned.
+fn replica(replica: &Value) -> String {
+    let text = |key: &str| replica.get(key).and_then(Value::as_str).unwrap_or_default();
+    let is = |key: &str| replica.get(key) == Some(&Value::Bool(true));
+    let detail = [text("version"), text("reason")].concat();
+    let mut parts =
+        vec![format!("{} {} {detail}", text("name"), text("state")).trim_end().to_owned()];
+    if let gate @ ("shut" | "probing") = text("gate") {
+        parts.push(format!("gate {gate}"));
+    }
+    parts.extend(is("suspect").then(|| "suspect".to_owned()));
+    parts.extend(is("resting").then(|| "resting".to_owned()));
+    if let (Some(busy), "up") = (replica.get("in_flight"), text("state")) {
+        parts.push(format!("{busy} in flight"));
+    }
+    parts.join(", ")
 }

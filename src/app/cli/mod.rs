@@ -9,6 +9,7 @@ mod list;
 mod remote;
 mod serve;
 mod stdio;
+mod trace;
 mod write;
 
 use std::path::PathBuf;

@@ -112,7 +112,11 @@ impl Remote {
                 meta::CAPABILITIES: {},
                 meta::CLIENT_INFO: { "name": "waypost-cli", "version": env!("CARGO_PKG_VERSION") },
             });
-            object.insert("_meta".to_owned(), about);
+            // What the verb asks of the gateway stands there already.
+            let own = object.entry("_meta").or_insert_with(|| json!({}));
+            if let (Some(own), Value::Object(about)) = (own.as_object_mut(), about) {
+                own.extend(about);
+            }
         }
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let mut request = Request::post(format!("{}/mcp", self.base))

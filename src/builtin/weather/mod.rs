@@ -30,7 +30,7 @@ use super::spec::{GEOCODING_URL, Units, WEATHER_URL, WeatherSpec};
 use super::standing::{Gate, Shut, Standing};
 use super::text::push;
 use super::wait;
-use super::{Builtin, CallFuture, ToolReply};
+use super::{Builtin, CallFuture, Host, ToolReply};
 
 use self::report::{Matched, Origin, Report, Subject};
 use self::wire::{Forecast, Place, Places, Question, Refusal, Wanted};
@@ -280,7 +280,7 @@ impl Builtin for Weather {
         &self.definition
     }
 
-    fn call<'a>(&'a self, arguments: &'a [u8]) -> CallFuture<'a> {
+    fn call<'a>(&'a self, arguments: &'a [u8], _host: &'a dyn Host) -> CallFuture<'a> {
         Box::pin(async move { Ok(self.answer(arguments).await.unwrap_or_else(|refusal| refusal)) })
     }
 }

@@ -3,7 +3,8 @@
 use super::{Context, base_url, size};
 use crate::base::Secret;
 use crate::builtin::spec::{
-    BuiltinSpec, Context7Spec, EchoSpec, ToolSpec, Units, WEATHER_URL, WeatherSpec,
+    BuiltinSpec, Context7Spec, CoordinationSpec, EchoSpec, ToolSpec, Units, WEATHER_URL,
+    WeatherSpec,
 };
 use crate::config::file;
 use crate::config::problem::{At, Findings};
@@ -14,6 +15,7 @@ pub(super) fn compile(context: &Context<'_>, findings: &mut Findings<'_>) -> Bui
         echo: echo(context),
         weather: weather(context, findings),
         context7: context7(context, findings),
+        gateway: gateway(context),
     }
 }
 
@@ -45,6 +47,19 @@ fn echo(context: &Context<'_>) -> EchoSpec {
     EchoSpec {
         tool: tool(context, &common, &default.tool),
         max_message_length: max_message_length.map_or(default.max_message_length, size),
+    }
+}
+
+fn gateway(context: &Context<'_>) -> CoordinationSpec {
+    let file::Coordination { enabled, rate_limit, timeout, .. } = context.read.file.tools.gateway;
+    let common = Common { path: "tools.gateway", enabled, rate_limit, timeout };
+    let default = CoordinationSpec::default();
+    let file = &context.read.file.tools.gateway;
+    CoordinationSpec {
+        tool: tool(context, &common, &default.tool),
+        max_calls: file.max_calls.map_or(default.max_calls, size),
+        max_concurrency: file.max_concurrency.map_or(default.max_concurrency, size),
+        max_answer_bytes: file.max_answer_bytes.map_or(default.max_answer_bytes, size),
     }
 }
 

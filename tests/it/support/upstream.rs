@@ -182,7 +182,9 @@ pub(crate) fn pipe_to(upstream: &Upstream) -> StdioClient {
 
 /// A configuration whose only built-in tool is `echo`.
 pub(crate) fn config(tables: &str) -> String {
-    format!("[tools.weather]\nenabled = false\n[tools.context7]\nenabled = false\n{tables}")
+    let off =
+        ["weather", "context7", "gateway"].map(|tool| format!("[tools.{tool}]\nenabled = false\n"));
+    format!("{}{tables}", off.concat())
 }
 
 /// A modern server behind a URL with one tool, `t`, whose calls the test answers.

@@ -11,7 +11,7 @@ use crate::builtin::context7::Context7;
 use crate::builtin::context7::show::Shown;
 use crate::builtin::reply::{self, Definition};
 use crate::builtin::text::push;
-use crate::builtin::{Builtin, CallFuture, ToolReply};
+use crate::builtin::{Builtin, CallFuture, Host, ToolReply};
 
 use super::library::{
     Asked, Documentation, OUTPUT_REQUIRED, Pick, input_properties, output_properties,
@@ -69,7 +69,7 @@ impl Builtin for GetDocumentation {
         &self.definition
     }
 
-    fn call<'a>(&'a self, arguments: &'a [u8]) -> CallFuture<'a> {
+    fn call<'a>(&'a self, arguments: &'a [u8], _host: &'a dyn Host) -> CallFuture<'a> {
         Box::pin(async move { Ok(self.answer(arguments).await.unwrap_or_else(|refusal| refusal)) })
     }
 }

@@ -10,7 +10,7 @@ use crate::builtin::context7::show::Shown;
 use crate::builtin::context7::verdict::Trouble;
 use crate::builtin::context7::{Context7, Failure};
 use crate::builtin::reply::{self, Definition};
-use crate::builtin::{Builtin, CallFuture, ToolReply};
+use crate::builtin::{Builtin, CallFuture, Host, ToolReply};
 
 use super::documentation::show;
 use super::library::{Asked, OUTPUT_REQUIRED, input_properties, output_properties};
@@ -59,7 +59,7 @@ impl Builtin for GetExamples {
         &self.definition
     }
 
-    fn call<'a>(&'a self, arguments: &'a [u8]) -> CallFuture<'a> {
+    fn call<'a>(&'a self, arguments: &'a [u8], _host: &'a dyn Host) -> CallFuture<'a> {
         Box::pin(async move { Ok(self.answer(arguments).await.unwrap_or_else(|refusal| refusal)) })
     }
 }

@@ -12,7 +12,7 @@ use crate::builtin::context7::wire::{Library, Search};
 use crate::builtin::context7::{Attempt, Context7, Failure, Given};
 use crate::builtin::reply::{self, Definition};
 use crate::builtin::text::push;
-use crate::builtin::{Builtin, CallFuture, ToolReply};
+use crate::builtin::{Builtin, CallFuture, Host, ToolReply};
 
 use super::{Origin, PRIVACY, SEARCH_LIBRARIES, TEXT_CHARS_MAX};
 
@@ -109,7 +109,7 @@ impl Builtin for SearchLibraries {
         &self.definition
     }
 
-    fn call<'a>(&'a self, arguments: &'a [u8]) -> CallFuture<'a> {
+    fn call<'a>(&'a self, arguments: &'a [u8], _host: &'a dyn Host) -> CallFuture<'a> {
         Box::pin(async move { Ok(self.answer(arguments).await.unwrap_or_else(|refusal| refusal)) })
     }
 }
