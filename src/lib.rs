@@ -28,3 +28,4 @@ pub mod app;
 
 // What a program that embeds the gateway uses most.
 pub use fleet::RetryPolicy;
+pub use gateway::{CallError, Coordinator};

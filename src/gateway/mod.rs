@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod call;
 pub mod changes;
+pub mod coordinator;
 pub mod demand;
 pub mod diff;
 pub mod director;
@@ -40,6 +41,7 @@ use crate::upstream::report::Updated;
 
 pub use call::{Call, Message, Reply};
 pub use changes::{Changes, Counts};
+pub use coordinator::{CallError, Coordinator};
 pub use demand::Demand;
 pub use hub::Watching;
 pub use snapshot::{Snapshot, ToolRecord};

@@ -2,6 +2,7 @@
 //! gateway tells of its upstreams.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -486,7 +487,7 @@ fn the_tools_can_be_switched_off_and_have_bounds_in_the_configuration() {
     assert!(text.contains("a list of 1 to 2 objects, found 3 items"), "{text}");
 }
 
-// === the command line ===
+// === the command line and the library ===
 
 /// What a verb prints on stdout, asked of a running gateway.
 #[track_caller]
@@ -527,6 +528,29 @@ fn call_shows_the_route_and_who_answered_how_many() {
     assert!(!json.contains("dev.waypost"), "{json}");
     let (_, stderr) = run(&gateway, &["call", "u__whoami", "--strategy", "fastest"]);
     assert!(stderr.contains("error -32602") && stderr.contains("round_robin"), "{stderr}");
+}
+
+#[test]
+fn a_program_with_the_gateway_inside_has_the_same_verbs() {
+    let example = Path::new(WAYPOST).with_file_name("examples").join("coordination");
+    assert!(example.exists(), "cargo build --example coordination makes {}", example.display());
+    let output = Command::new(example).arg(WAYPOST).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stdout} {}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines[0], "in turn: a b c");
+    let by_weight: Vec<&str> = lines[1].strip_prefix("by weight: ").unwrap().split(' ').collect();
+    let count = |name: &str| by_weight.iter().filter(|who| **who == name).count();
+    assert_eq!([count("a"), count("b"), count("c")], [3, 2, 1]);
+    let wanted = [
+        "with failover: 42",
+        r#"one of many: {"a":1,"b":2} -> 3"#,
+        r#"one of many: {"a":"no number"} -> the tool failed"#,
+        r#"one of many: {"a":3,"b":4} -> 7"#,
+        "unknown: error -32602 (not_sent)",
+        "again until it went well: done after 3 runs",
+    ];
+    assert_eq!(&lines[2..], wanted);
 }
 
 fn now() -> Instant {
