@@ -5,6 +5,8 @@ use bytes::Bytes;
 
 use crate::base::{Fault, Kind, Sent};
 use crate::proto::answer::{About, Answer, Incoming, read};
+use crate::proto::envelope::Why;
+use crate::proto::scan::ScanError;
 use crate::proto::splice::Splice;
 use crate::proto::{Abilities, Era, Level, Method, Span, id};
 
@@ -33,8 +35,7 @@ pub enum Sorted {
 /// Sorts a message that came on the request's own stream. `own` is the id that the request went out
 /// with.
 pub fn sort(data: &Bytes, own: &[u8], wanted: &Wanted) -> Result<Sorted, Fault> {
-    let message =
-        read(data).map_err(|error| protocol(format!("a message cannot be read: {}", error.why)))?;
+    let message = read(data).map_err(|error| unreadable(&error.why))?;
     Ok(match message {
         Incoming::Answer(answer) => match answer.id {
             Some(span) if id::same(span.of(data), own) => Sorted::Done(answer),
@@ -129,8 +130,13 @@ impl Wanted {
     }
 }
 
-fn protocol(message: String) -> Fault {
-    Fault::upstream(Kind::Protocol, Sent::Maybe, message)
+/// One that is nested too deeply is too large, like one that is too long: its server is not broken.
+fn unreadable(why: &Why) -> Fault {
+    let kind = match why {
+        Why::Scan(ScanError::TooDeep(_)) => Kind::TooLarge,
+        _ => Kind::Protocol,
+    };
+    Fault::upstream(kind, Sent::Maybe, format!("a message cannot be read: {why}"))
 }
 
 #[cfg(test)]
@@ -140,6 +146,18 @@ mod tests {
     fn progress(number: u64) -> Wanted {
         let progress = Progress::Replaced(number, Bytes::from_static(b"\"1\""));
         Wanted { progress, ..Wanted::default() }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_deep_is_too_large_and_one_that_is_no_json_breaks_the_protocol() {
+        let kind = |result: &str| {
+            let data = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#));
+            sort(&data, b"1", &Wanted::default()).err().map(|fault| fault.kind)
+        };
+        let deep = |levels| format!(r#"{{"x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(kind(&deep(200)), None);
+        assert_eq!(kind(&deep(100_000)), Some(Kind::TooLarge));
+        assert_eq!(kind("{]"), Some(Kind::Protocol));
     }
 
     #[test]
