@@ -14,7 +14,7 @@ use super::events::News;
 use super::greet::Verdict;
 use super::http::HttpLink;
 use super::listing::Listing;
-use super::look::Looks;
+use super::look::{Found, Looks};
 use super::replica::{Link, Live, Replica};
 use super::report::Report;
 use super::stdio::StdioLink;
@@ -113,10 +113,7 @@ impl Watch<'_> {
         }
     }
 
-    #[expect(
-        clippy::cognitive_complexity,
-        reason = "one select: each arm is one thing that can happen to a server behind a URL"
-    )]
+    /// One select: each arm is one thing that can happen to a server behind a URL.
     async fn url(mut self, link: &HttpLink, probed: bool) -> End {
         let changes = self.live.offers.changes;
         let taken = |uris| self.replica.set_taken(uris);
@@ -172,22 +169,24 @@ impl Watch<'_> {
                     continue;
                 }
             };
-            match found.answer {
-                Ok(content) => {
-                    if probed
-                        && (found.doubted || !content)
-                        && let Some(era) = other_era(link, self.means).await
-                    {
-                        return End::Greet(era);
-                    }
-                }
-                Err(fault) if fault.kind == Kind::SessionLost => return End::Greet(fault),
-                Err(fault) => {
-                    let fall = self.replica.health().fall;
-                    if fault.kind == Kind::Connect || found.misses >= fall {
-                        return End::Down(fault);
-                    }
-                }
+            if let Some(end) = self.judge(found, link, probed).await {
+                return end;
+            }
+        }
+    }
+
+    /// What a look at a server behind a URL means for its replica.
+    async fn judge(&self, found: Found, link: &HttpLink, probed: bool) -> Option<End> {
+        match found.answer {
+            Ok(content) if probed && (found.doubted || !content) => {
+                other_era(link, self.means).await.map(End::Greet)
+            }
+            Ok(_) => None,
+            Err(fault) if fault.kind == Kind::SessionLost => Some(End::Greet(fault)),
+            Err(fault) => {
+                let fall = self.replica.health().fall;
+                let gone = fault.kind == Kind::Connect || found.misses >= fall;
+                gone.then_some(End::Down(fault))
             }
         }
     }
