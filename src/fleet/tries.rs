@@ -353,19 +353,17 @@ impl<'a> Tries<'a> {
     }
 
     /// A replica whose gate wants to know whether it is well again; only a call that changes
-    /// nothing finds out, and not at one that does not even answer when asked. Any call moves the
-    /// gates on: where all calls change something, time and good looks open them.
+    /// nothing finds out, and not at one that does not even answer when asked.
     fn probing(&self, now: Instant) -> Option<Chosen> {
-        if self.attempts > 0 || !self.pool.any_not_open() {
+        let first = self.attempts == 0 && self.terms.effect == Effect::ReadOnly;
+        if !first || !self.pool.any_not_open() {
             return None;
         }
-        let reads = self.terms.effect == Effect::ReadOnly;
         let unsettled = self.seats.iter().enumerate().filter(|(_, member)| !member.is_settled());
         for (place, member) in unsettled {
             let fits = self.fits().is_none_or(|fits| fits.contains(&place));
             let free = fits && matches!(self.pool.look(member, now), Gate::Probing { free: true });
             if free
-                && reads
                 && !member.replica.is_suspect()
                 && member.has_room()
                 && member.candidate(Level::AnyUp, now).is_some()
