@@ -1,19 +1,18 @@
 //! The chaos suite: real processes, real faults, and a ledger of what ran against what clients were
 //! told. How to run it, and what it found: `tests/chaos/README.md`.
 
-#![allow(
-    clippy::allow_attributes,
+#![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "the suite reads the clock, starts tasks of its own and prints what it finds"
 )]
-#![allow(
+#![expect(
     clippy::as_conversions,
     clippy::cast_precision_loss,
     reason = "counts of calls and milliseconds become figures"
 )]
-#![allow(clippy::indexing_slicing, reason = "a member that a JSON value lacks reads as null")]
+#![expect(clippy::indexing_slicing, reason = "a member that a JSON value lacks reads as null")]
 
 mod client;
 mod config;

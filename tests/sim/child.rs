@@ -172,6 +172,9 @@ impl Living {
             };
             self.host.tasks.spawn(Arc::clone(&self).answer(script, id, unwanted));
         }
+        if dialled == Dialled::Well && self.host.traits.stubborn {
+            return std::future::pending().await;
+        }
         if let Dialled::Deaf(_) = dialled {
             self.host.ledger.trouble(format!("{} reads no more", self.host.name()));
             self.host.healed().await;

@@ -81,6 +81,8 @@ pub(crate) struct Traits {
     pub(crate) streams: bool,
     /// A child that dies from what comes before `initialize`, as some old ones do.
     pub(crate) fragile: bool,
+    /// A child that does not end when its stdin does: it must be told.
+    pub(crate) stubborn: bool,
     /// Longest time a tool takes in milliseconds.
     pub(crate) pace: u64,
 }

@@ -154,6 +154,7 @@ fn one_host(dice: &mut Dice, upstream: usize, replica: u64) -> Traits {
         tells_changes: dice.coin(),
         streams: dice.coin(),
         fragile: child && era == Era::Legacy && dice.percent(30),
+        stubborn: child && dice.percent(30),
         pace: dice.pick(&[5, 50, 500]),
     }
 }
