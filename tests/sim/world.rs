@@ -33,6 +33,8 @@ use crate::server::Net;
 
 /// Once faults are over, calls that only read succeed again within this time (I10).
 const HEALED_WITHIN: Duration = Duration::from_mins(1);
+/// The same where nothing but old connections stand in the way.
+const BACK_WITHIN: Duration = Duration::from_secs(35);
 /// A server learns within this time that a call is not wanted any more (I7).
 const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
 
@@ -89,6 +91,9 @@ struct Plan {
     peace: bool,
     /// One replica fails every call at once, the others are well.
     lame: bool,
+    /// A server behind a URL, alone, vanishes with its machine after much work and is back at once:
+    /// all connections to it are half-open then.
+    vanishes: bool,
     /// How often another configuration is loaded.
     reloads: usize,
     strikes: Vec<Strike>,
@@ -103,16 +108,24 @@ impl Plan {
                 traits.push(one_host(dice, upstream, replica));
             }
         }
-        let lame = dice.percent(10);
+        let vanishes = dice.percent(4);
+        if vanishes {
+            let one = Traits { child: false, fragile: false, ..one_host(dice, 0, 0) };
+            traits = vec![Traits { stubborn: false, pace: 500, ..one }];
+        }
+        let upstreams = if vanishes { 1 } else { upstreams };
+        let lame = !vanishes && dice.percent(10);
         if lame {
             traits.extend((5..8).map(|replica| one_host(dice, 0, replica)));
         }
-        let storm = !lame && dice.percent(8);
-        let readers = !storm && dice.percent(12);
-        let peace = !storm && !lame && dice.percent(15);
-        let span = Duration::from_secs(if storm { 10 } else { dice.pick(&[15, 30, 60]) });
+        let storm = !lame && !vanishes && dice.percent(8);
+        let readers = vanishes || (!storm && dice.percent(12));
+        let peace = !storm && !lame && !vanishes && dice.percent(15);
+        let span = if vanishes { 15 } else { dice.pick(&[15, 30, 60]) };
+        let span = Duration::from_secs(if storm { 10 } else { span });
         let timeout = Duration::from_millis(dice.pick(&[1_500, 4_000, 10_000]));
-        let count = traits.len();
+        let harmless = peace || lame || vanishes;
+        let strikes = strikes(dice, traits.len(), span, harmless);
         Self {
             upstreams,
             traits,
@@ -121,7 +134,7 @@ impl Plan {
             timeout,
             timeout_max: timeout * u32::try_from(dice.between(1, 3)).unwrap(),
             span,
-            clients: dice.below(5) + 1,
+            clients: if vanishes { 5 } else { dice.below(5) + 1 },
             calls: if storm || readers { 60 } else { dice.below(30) + 5 },
             think: if storm || readers { 50 } else { dice.pick(&[200, 1_000, 3_000]) },
             give_up_percent: dice.pick(&[0, 10, 50]),
@@ -130,8 +143,9 @@ impl Plan {
             readers,
             peace,
             lame,
+            vanishes,
             reloads: if peace { dice.below(9) } else { dice.pick(&[0, 0, 1, 4]) },
-            strikes: strikes(dice, count, span, peace || lame),
+            strikes,
         }
     }
 
@@ -196,7 +210,7 @@ impl World {
     async fn live(mut self) -> End {
         let mut mixes: Vec<Mix> =
             self.plan.traits.iter().map(|_| Mix::roll(&mut self.dice)).collect();
-        if self.plan.peace || self.plan.lame {
+        if self.plan.peace || self.plan.lame || self.plan.vanishes {
             mixes.fill(Mix::default());
         }
         if self.plan.lame {
@@ -235,6 +249,10 @@ impl World {
             app.reload(&spec, DRAIN).await.unwrap();
         };
         tokio::join!(self.load(&desk), reload);
+        if self.plan.vanishes {
+            hosts[0].dies(true);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
         for host in &hosts {
             host.heals();
         }
@@ -402,7 +420,8 @@ impl World {
     async fn heals(&self, app: &App, desk: &Desk, healed: Duration) {
         let client = Client::new(desk, 100, proto::Era::Modern);
         // They are not asked all the time: what heals must heal by itself too.
-        let left = (healed + HEALED_WITHIN).saturating_sub(self.ledger.now());
+        let within = if self.plan.vanishes { BACK_WITHIN } else { HEALED_WITHIN };
+        let left = (healed + within).saturating_sub(self.ledger.now());
         tokio::time::sleep(left).await;
         // A child that did nothing but end is left alone for a while, by design.
         if any_rests(app) {
