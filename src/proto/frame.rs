@@ -9,6 +9,8 @@ use std::time::Duration;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use memchr::{memchr, memchr2};
 
+use super::carry::Carry;
+
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// Why a frame cannot be handed out.
@@ -30,7 +32,7 @@ pub struct LineFramer {
     /// What was pushed and not searched yet.
     chunk: Bytes,
     /// The start of a line whose end has not come; searched already, holds no `\n`.
-    carry: BytesMut,
+    carry: Carry,
     /// Within a line over the bound: drop everything to its end.
     skipping: bool,
     /// No line seen yet, so a byte order mark may come.
@@ -40,7 +42,7 @@ pub struct LineFramer {
 impl LineFramer {
     /// A framer for lines of up to `line_bytes_max` bytes, all but the `\n` counted.
     pub fn new(line_bytes_max: usize) -> Self {
-        let (chunk, carry) = (Bytes::new(), BytesMut::new());
+        let (chunk, carry) = (Bytes::new(), Carry::default());
         Self { line_bytes_max, chunk, carry, skipping: false, fresh: true }
     }
 
@@ -60,7 +62,7 @@ impl LineFramer {
             if std::mem::take(&mut self.skipping) {
                 continue;
             }
-            let line = join(&mut self.carry, piece);
+            let line = self.carry.join(piece);
             if line.len() > self.line_bytes_max {
                 self.fresh = false;
                 return Some(Err(FrameError::TooLong(self.line_bytes_max)));
@@ -77,7 +79,7 @@ impl LineFramer {
             debug_assert!(line.is_err(), "finish comes after next_line has answered None");
             return Some(line);
         }
-        let line = self.carry.split().freeze();
+        let line = self.carry.join(Bytes::new());
         self.trimmed(line).map(Ok)
     }
 
@@ -88,12 +90,11 @@ impl LineFramer {
             return None;
         }
         if self.carry.len() + rest.len() > self.line_bytes_max {
-            // A new buffer, not `clear`: what a flood has grown is given back.
-            self.carry = BytesMut::new();
+            self.carry = Carry::default();
             (self.skipping, self.fresh) = (true, false);
             return Some(Err(FrameError::TooLong(self.line_bytes_max)));
         }
-        self.carry.extend_from_slice(&rest);
+        self.carry.put(&rest);
         None
     }
 
@@ -150,7 +151,7 @@ pub struct SseFramer {
     /// What was pushed and not searched yet.
     chunk: Bytes,
     /// The start of a line whose end has not come; searched already, holds no line end.
-    carry: BytesMut,
+    carry: Carry,
     line: Line,
     /// The last line ended in `\r` at the end of a chunk: a `\n` now belongs to it.
     after_cr: bool,
@@ -180,7 +181,7 @@ impl SseFramer {
         Self {
             event_bytes_max,
             chunk: Bytes::new(),
-            carry: BytesMut::new(),
+            carry: Carry::default(),
             line: Line::Empty,
             after_cr: false,
             fresh: true,
@@ -248,7 +249,7 @@ impl SseFramer {
         }
         let fits = self.check(self.carry.len() + piece.len());
         if fits.is_ok() {
-            self.carry.extend_from_slice(piece);
+            self.carry.put(piece);
         } else {
             self.line = Line::Dropped;
         }
@@ -268,7 +269,7 @@ impl SseFramer {
             self.fresh = false;
             return Ok(None);
         }
-        let mut whole = join(&mut self.carry, piece);
+        let mut whole = self.carry.join(piece);
         self.check(whole.len())?;
         if std::mem::take(&mut self.fresh) && whole.starts_with(BOM) {
             whole.advance(BOM.len());
@@ -294,7 +295,7 @@ impl SseFramer {
         if held + line_bytes <= self.event_bytes_max {
             return Ok(());
         }
-        self.carry = BytesMut::new();
+        self.carry = Carry::default();
         (self.data, self.event) = (Data::Absent, SseEvent::default());
         (self.skipping, self.fresh) = (true, false);
         Err(FrameError::TooLong(self.event_bytes_max))
@@ -359,15 +360,6 @@ fn append(rest: &mut Bytes, chunk: Bytes) {
         both.put(chunk);
         *rest = both.freeze();
     }
-}
-
-/// The whole line from its carried start and its last piece; a copy only if there was a start.
-fn join(carry: &mut BytesMut, piece: Bytes) -> Bytes {
-    if carry.is_empty() {
-        return piece;
-    }
-    carry.put(piece);
-    std::mem::take(carry).freeze()
 }
 
 fn milliseconds(digits: &[u8]) -> Option<Duration> {

@@ -4,6 +4,7 @@ pub mod abilities;
 pub mod annotate;
 pub mod answer;
 pub mod batch;
+mod carry;
 pub mod complete;
 pub mod envelope;
 pub mod era;
