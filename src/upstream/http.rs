@@ -27,7 +27,7 @@ use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal};
 use super::exchange::{Dialect, Done, Frame, Mirrored, Outgoing, RawId, Request, prepare};
 use super::large::{LARGE_FROM, Large};
 use super::messages::Messages;
-use super::sort::{Sorted, Wanted, sort};
+use super::sort::{Sorted, Wanted, sort, unreadable};
 use super::spec::HttpSpec;
 
 /// Largest whole answer in bytes.
@@ -483,7 +483,7 @@ impl HttpExchange {
             }
             Ok(_) => Err(protocol("it answered with a message that is no answer")),
             Err(_) if body.is_empty() => Err(protocol("it answered with nothing")),
-            Err(error) => Err(protocol(format!("its answer cannot be read: {}", error.why))),
+            Err(error) => Err(unreadable("its answer", &error.why)),
         }
     }
 

@@ -35,7 +35,7 @@ pub enum Sorted {
 /// Sorts a message that came on the request's own stream. `own` is the id that the request went out
 /// with.
 pub fn sort(data: &Bytes, own: &[u8], wanted: &Wanted) -> Result<Sorted, Fault> {
-    let message = read(data).map_err(|error| unreadable(&error.why))?;
+    let message = read(data).map_err(|error| unreadable("a message", &error.why))?;
     Ok(match message {
         Incoming::Answer(answer) => match answer.id {
             Some(span) if id::same(span.of(data), own) => Sorted::Done(answer),
@@ -131,12 +131,12 @@ impl Wanted {
 }
 
 /// One that is nested too deeply is too large, like one that is too long: its server is not broken.
-fn unreadable(why: &Why) -> Fault {
+pub(super) fn unreadable(what: &str, why: &Why) -> Fault {
     let kind = match why {
         Why::Scan(ScanError::TooDeep(_)) => Kind::TooLarge,
         _ => Kind::Protocol,
     };
-    Fault::upstream(kind, Sent::Maybe, format!("a message cannot be read: {why}"))
+    Fault::upstream(kind, Sent::Maybe, format!("{what} cannot be read: {why}"))
 }
 
 #[cfg(test)]
