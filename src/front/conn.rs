@@ -34,6 +34,7 @@ use super::body::{Answer, Counted};
 use super::guard::Guard;
 use super::mcp::Mcp;
 use super::member::Member;
+use super::memory::Gauge as MemoryGauge;
 use super::negotiate::accepts;
 use super::patience::Patient;
 use super::spec::ListenSpec;
@@ -50,6 +51,10 @@ const LAST_MAX: Duration = Duration::from_millis(100);
 const LINGER_LOOK: Duration = Duration::from_millis(10);
 /// How often idle sessions are looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(30);
+/// How often it is looked how much memory is used, and where nothing limits it, whether something
+/// does by now.
+const MEMORY_LOOK: Duration = Duration::from_millis(500);
+const MEMORY_REST: Duration = Duration::from_secs(30);
 /// How long accepting rests after the system refused it (too many open files, say).
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
@@ -151,13 +156,14 @@ impl HttpFront {
         });
         let stop = tasks.stop_token().clone();
         let door = Door { front: &self, shared: &shared, graceful: GracefulShutdown::new(), tasks };
+        tasks.spawn(pressed(shared.mcp.clone(), self.spec.limits.memory_bytes_max, tasks, meters));
         let count = Arc::new(AtomicUsize::new(0));
         let mut reap = tokio::time::interval(REAP_INTERVAL);
         loop {
             tokio::select! {
                 () = door.accept(&count) => {}
                 _ = reap.tick() => {
-                    shared.mcp.sessions().reap(clock::now());
+                    shared.mcp.reap(clock::now());
                     meters.upkeep();
                 }
                 () = stop.cancelled() => break,
@@ -171,6 +177,35 @@ impl HttpFront {
         if tokio::time::timeout_at(until.into(), graceful.shutdown()).await.is_err() {
             tracing::warn!("some calls did not end within the grace");
         }
+    }
+}
+
+/// Goes on looking how much memory there is, and takes less where it is short.
+fn pressed(
+    mcp: Mcp,
+    limit: Option<u64>,
+    tasks: &Tasks,
+    meters: &Meters,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (stop, shown) = (tasks.stop_token().clone(), meters.memory_pressure());
+    let look = async move {
+        let gauge = MemoryGauge::find(limit).await;
+        loop {
+            let memory = gauge.read().await;
+            let before = mcp.pressure().level();
+            let now = before.next(memory.used, memory.limit);
+            mcp.pressure().set(now);
+            shown.set(f64::from(now.number()));
+            if now != before {
+                tracing::warn!(used = memory.used, limit = memory.limit, ?before, ?now, "memory");
+                mcp.reap(clock::now());
+            }
+            let rest = if memory.limit == 0 { MEMORY_REST } else { MEMORY_LOOK };
+            tokio::time::sleep(rest).await;
+        }
+    };
+    async move {
+        let _stopped: Option<Infallible> = stop.run_until_cancelled_owned(look).await;
     }
 }
 

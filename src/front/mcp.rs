@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
@@ -37,12 +37,20 @@ use super::member::Member;
 use super::message::{malformed, modern_caller, notified, say, settle};
 use super::negotiate::{accepts, is_json};
 use super::notes::Notes;
+use super::pressure::{Level, Pressure};
 use super::session::{Entered, Session, Sessions};
 use super::spec::LimitSpec;
 use super::subscribe::{Listening, Standing, Subscription, Tidings};
 
 /// A call that was silent for so long is answered as a stream, so that nobody on the way gives up.
 const QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// Where memory is short, sessions may be idle for this part of the usual time.
+const THRIFT: u32 = 4;
+
+/// Bodies of up to so many bytes are read whatever the pressure: what is no request, a cancellation
+/// say, is never refused, and shows by its body.
+const SMALL_BYTES: u64 = 64 * 1024;
 
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -62,19 +70,18 @@ struct Shared {
     tasks: Tasks,
     inflight: Arc<AtomicUsize>,
     streams: Arc<AtomicUsize>,
+    pressure: Pressure,
     shed: Counter,
     shed_principal: Counter,
+    shed_memory: Counter,
 }
 
 impl Mcp {
     /// An endpoint in front of a gateway. `tasks` run calls that their clients left behind.
     pub fn new(gateway: Gateway, limits: LimitSpec, tasks: Tasks, meters: &Meters) -> Self {
-        let sessions = Sessions::new(
-            limits.sessions_max,
-            limits.session_idle_max,
-            meters.sessions(Era::Legacy.as_str()),
-        );
+        let sessions = Sessions::new(limits.sessions_max, meters.sessions(Era::Legacy.as_str()));
         let (inflight, streams) = Default::default();
+        let pressure = Pressure::new(tasks.stop_token().clone());
         let shared = Shared {
             gateway,
             sessions,
@@ -82,8 +89,10 @@ impl Mcp {
             tasks,
             inflight,
             streams,
+            pressure,
             shed: meters.shed("front"),
             shed_principal: meters.shed("principal"),
+            shed_memory: meters.shed("memory"),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -91,6 +100,18 @@ impl Mcp {
     /// Its legacy sessions.
     pub fn sessions(&self) -> &Sessions {
         &self.shared.sessions
+    }
+
+    /// How near its limit the memory is: what it takes goes by that.
+    pub fn pressure(&self) -> &Pressure {
+        &self.shared.pressure
+    }
+
+    /// Forgets sessions that were idle for too long, sooner where memory is short.
+    pub fn reap(&self, now: Instant) {
+        let thrifty = self.shared.pressure.level() >= Level::Thrifty;
+        let idle_max = self.shared.limits.session_idle_max;
+        self.shared.sessions.reap(now, if thrifty { idle_max / THRIFT } else { idle_max });
     }
 
     /// Answers one HTTP request to the endpoint. `who` sent it; nobody is asked = `None`.
@@ -134,8 +155,12 @@ impl Mcp {
             self.shared.shed.increment(1);
             return Err(overloaded(None, "the gateway is at its bound of calls in flight"));
         };
+        if body.size_hint().upper().is_none_or(|bytes| bytes > SMALL_BYTES) {
+            self.has_memory(None)?;
+        }
         let body = self.read(body).await?;
         if batch::is_batch(&body) {
+            self.has_memory(None)?;
             return self.batch(&body, &parts.headers, who, counted).await;
         }
         let shape = match split(&body) {
@@ -145,6 +170,9 @@ impl Mcp {
                 return Err(refuse(400, id, &malformed(&error.why)));
             }
         };
+        if shape.shape == Shape::Request {
+            self.has_memory(shape.id.map(|span| span.of(&body)))?;
+        }
         let headers = parts.headers;
         let own = self
             .asked(who.as_deref(), &shape)
@@ -168,6 +196,16 @@ impl Mcp {
         let asking = who.filter(|_| shape.shape == Shape::Request);
         let asked = asking.map(|member| member.ask(clock::now())).transpose();
         asked.map_err(|fault| self.at_its_bound(&fault))
+    }
+
+    /// Whether there is memory for one more request.
+    fn has_memory(&self, asked: Option<&[u8]>) -> Result<(), Response<Answer>> {
+        if self.shared.pressure.refuses() { Err(self.short_of_memory(asked)) } else { Ok(()) }
+    }
+
+    fn short_of_memory(&self, asked: Option<&[u8]>) -> Response<Answer> {
+        self.shared.shed_memory.increment(1);
+        overloaded(asked, "the gateway is short of memory")
     }
 
     /// A principal is at a bound of its own: it is told in-band, as nobody else is concerned.
@@ -232,7 +270,7 @@ impl Mcp {
             .map_err(|error| message.refuse(400, &error))?;
         let held = self.stream(message.who.as_deref(), message.id())?;
         subscription.taken().await;
-        let stop = self.shared.tasks.stop_token().clone();
+        let stop = self.shared.pressure.stream();
         let events = Listening::new(subscription, tidings, stop);
         Ok(stream(Stream::new(events, held)))
     }
@@ -271,6 +309,9 @@ impl Mcp {
         let params = message.shape.params.map(|span| span.of(&message.body));
         let hello = legacy::read_initialize(params)
             .map_err(|text| message.refuse(400, &ErrorBody::new(INVALID_PARAMS, text)))?;
+        if self.shared.pressure.is_closed() {
+            return Err(self.short_of_memory(message.id()));
+        }
         let result = self.shared.gateway.snapshot().initialize(hello.version);
         let own = message.who.as_deref().map(Member::open_session).transpose();
         let own = own.map_err(|fault| message.refuse(200, &self.at_its_bound(&fault)))?;
@@ -456,7 +497,7 @@ impl Mcp {
         }
         let session = self.session(headers, who, None).map_err(|refused| *refused)?;
         let held = self.stream(who, None)?;
-        let stop = self.shared.tasks.stop_token().clone();
+        let stop = self.shared.pressure.stream();
         let tidings = Tidings::of(&self.shared.gateway, &session);
         let events = Standing::new(session, tidings, stop);
         Ok(stream(Stream::new(events, held)))
@@ -483,6 +524,9 @@ impl Mcp {
             refused.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             refused
         })?;
+        if self.shared.pressure.is_closed() {
+            return Err(self.short_of_memory(asked));
+        }
         let max = self.shared.limits.streams_max;
         let all = Counted::enter(&self.shared.streams, max).ok_or_else(|| {
             self.shared.shed.increment(1);

@@ -265,7 +265,6 @@ pub struct Sessions {
     table: DashMap<String, Arc<Session>>,
     began: Instant,
     len_max: usize,
-    idle_max: Duration,
     gauge: Gauge,
 }
 
@@ -275,9 +274,9 @@ pub struct Full;
 
 impl Sessions {
     /// An empty table.
-    pub fn new(sessions_max: usize, idle_max: Duration, gauge: Gauge) -> Self {
+    pub fn new(sessions_max: usize, gauge: Gauge) -> Self {
         gauge.set(0.0);
-        Self { table: DashMap::new(), began: clock::now(), len_max: sessions_max, idle_max, gauge }
+        Self { table: DashMap::new(), began: clock::now(), len_max: sessions_max, gauge }
     }
 
     /// Enters a session. Answers its id: 128 unguessable bits in visible ASCII.
@@ -315,11 +314,11 @@ impl Sessions {
         }
     }
 
-    /// Forgets sessions that were idle for too long: real clients seldom say goodbye. One with an
+    /// Forgets sessions that were idle for longer than this: real clients seldom say goodbye. One with an
     /// open stream is not idle.
-    pub fn reap(&self, now: Instant) {
+    pub fn reap(&self, now: Instant, idle_max: Duration) {
         let now = self.elapsed(now);
-        let idle_max = u64::try_from(self.idle_max.as_millis()).unwrap_or(u64::MAX);
+        let idle_max = u64::try_from(idle_max.as_millis()).unwrap_or(u64::MAX);
         let idle = |session: &Session| {
             session.streams.load(Ordering::Relaxed) == 0
                 && now.saturating_sub(session.used_ms.load(Ordering::Relaxed)) > idle_max
@@ -357,8 +356,10 @@ mod tests {
     use crate::proto::legacy::read_initialize;
     use crate::telemetry::Meters;
 
+    const IDLE: Duration = Duration::from_mins(1);
+
     fn sessions(sessions_max: usize) -> Sessions {
-        Sessions::new(sessions_max, Duration::from_mins(1), Meters::new().sessions("legacy"))
+        Sessions::new(sessions_max, Meters::new().sessions("legacy"))
     }
 
     fn session() -> Session {
@@ -373,14 +374,14 @@ mod tests {
         let (a, b) = (all.open(session()).unwrap(), all.open(session()).unwrap());
         assert_ne!(a, b);
         assert!(all.close(&a) && !all.close(&a) && all.get(&a, None).is_none());
-        all.reap(clock::now() + Duration::from_secs(59));
+        all.reap(clock::now() + Duration::from_secs(59), IDLE);
         assert!(all.get(&b, None).is_some());
         let held = all.get(&b, None).unwrap();
         held.streams.store(1, Ordering::Relaxed);
-        all.reap(clock::now() + Duration::from_hours(1));
+        all.reap(clock::now() + Duration::from_hours(1), IDLE);
         assert_eq!(all.len(), 1, "an open stream keeps it");
         held.streams.store(0, Ordering::Relaxed);
-        all.reap(clock::now() + Duration::from_hours(1));
+        all.reap(clock::now() + Duration::from_hours(1), IDLE);
         assert!(all.is_empty() && held.ended.is_cancelled());
     }
 

@@ -44,6 +44,9 @@ pub struct LimitSpec {
     pub header_timeout: Duration,
     /// Time for the whole request body.
     pub body_timeout: Duration,
+    /// Memory in bytes that we may use, nearing which less and less is taken; 0 = no limit, `None` =
+    /// that of the control group we run in.
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// Whom clients have to show themselves to be.
@@ -109,6 +112,7 @@ impl Default for LimitSpec {
             inflight_max: 4_096,
             header_timeout: HEADER_TIMEOUT,
             body_timeout: Duration::from_mins(1),
+            memory_bytes_max: None,
         }
     }
 }

@@ -152,6 +152,11 @@ impl Meters {
         self.gauge(names::CONNECTIONS, Vec::new())
     }
 
+    /// How near its limit the memory is, 0 to 4.
+    pub fn memory_pressure(&self) -> Gauge {
+        self.gauge(names::MEMORY_PRESSURE, Vec::new())
+    }
+
     /// Client sessions of one era.
     pub fn sessions(&self, era: &'static str) -> Gauge {
         self.gauge(names::SESSIONS, vec![Label::new("era", era)])

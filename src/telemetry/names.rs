@@ -109,6 +109,8 @@ pub const HEDGES: &str = "mcp_hedges_total";
 pub const SESSIONS_LOST: &str = "mcp_session_lost_total";
 /// Calls refused at a bound.
 pub const SHED: &str = "mcp_shed_total";
+/// How near its limit the memory is.
+pub const MEMORY_PRESSURE: &str = "mcp_memory_pressure";
 /// Requests that showed no key of ours.
 pub const AUTH_FAIL: &str = "mcp_auth_fail_total";
 /// Legacy sessions and modern clients.
@@ -167,6 +169,7 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
         "State of client sessions lost with an upstream, by whether the client was told",
     ),
     (SHED, MetricKind::Counter, "Calls refused at a bound, by stage"),
+    (MEMORY_PRESSURE, MetricKind::Gauge, "How near its limit the memory is, 0 to 4"),
     (AUTH_FAIL, MetricKind::Counter, "Requests refused because they showed no valid key, by why"),
     (SESSIONS, MetricKind::Gauge, "Client sessions by era"),
     (CATALOG_ITEMS, MetricKind::Gauge, "Items on offer, by kind"),

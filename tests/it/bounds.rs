@@ -27,6 +27,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_hedges_total", "counter", &["upstream", "result"]),
     ("mcp_failovers_total", "counter", &["upstream"]),
     ("mcp_shed_total", "counter", &["stage"]),
+    ("mcp_memory_pressure", "gauge", &[]),
     ("mcp_auth_fail_total", "counter", &["why"]),
     ("mcp_sessions", "gauge", &["era"]),
     ("mcp_catalog_items", "gauge", &["kind"]),

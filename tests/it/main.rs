@@ -37,6 +37,7 @@ mod late;
 mod leaks;
 mod logs;
 mod matrix;
+mod memory;
 mod odd_wire;
 mod pagination;
 mod params;

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::config::problem::{At, Findings};
 use crate::config::text::{bare_host, is_host, is_loopback, item};
-use crate::front::spec::ListenSpec;
+use crate::front::spec::{LimitSpec, ListenSpec};
 
 /// Compiles `[server]`.
 pub(super) fn compile(context: &Context<'_>, findings: &mut Findings<'_>) -> ListenSpec {
@@ -29,8 +29,22 @@ pub(super) fn compile(context: &Context<'_>, findings: &mut Findings<'_>) -> Lis
         grace: server.grace.map_or(default.grace, |time| time.0),
         insecure_public: context.overrides.insecure_public,
         auth,
-        limits: default.limits,
+        limits: LimitSpec {
+            memory_bytes_max: memory(server.max_memory_bytes, findings),
+            ..default.limits
+        },
     }
+}
+
+/// Less is what it takes to run at all.
+const MEMORY_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+fn memory(bytes: Option<u64>, findings: &mut Findings<'_>) -> Option<u64> {
+    if bytes.is_some_and(|bytes| bytes != 0 && bytes < MEMORY_BYTES_MIN) {
+        let hint = format!("{MEMORY_BYTES_MIN} (16 MiB) or more, or 0 for no limit");
+        findings.problem(At::Value("server.max_memory_bytes"), "too little memory", Some(hint));
+    }
+    bytes
 }
 
 fn check_host(host: &str, at: At<'_>, may_be_public: bool, findings: &mut Findings<'_>) {

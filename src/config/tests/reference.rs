@@ -18,6 +18,8 @@ fn reference_with_everything() -> String {
 fn without_examples(mut spec: Spec) -> Spec {
     spec.gateway.upstreams.clear();
     spec.listen.auth.keys.clear();
+    // Not set it is the limit of the control group.
+    spec.listen.limits.memory_bytes_max = None;
     spec
 }
 
