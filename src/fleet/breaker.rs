@@ -133,7 +133,7 @@ pub struct Moment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open { since: Instant },
-    Shut { until: Instant, since: Instant, soft: bool },
+    Shut { until: Instant, soft: bool },
     Probing { since: Instant, good: u32, leased: Option<Instant> },
 }
 
@@ -151,6 +151,8 @@ pub struct Breaker {
     spared: bool,
     /// When it last opened after a trip or a restart.
     opened: Option<Instant>,
+    /// Looks in a row that were answered when it was first asked for them after it shut.
+    before: Option<u32>,
 }
 
 impl Breaker {
@@ -166,6 +168,7 @@ impl Breaker {
             forgiven: now,
             spared: false,
             opened: None,
+            before: None,
         }
     }
 
@@ -272,12 +275,13 @@ impl Breaker {
 
     /// The keeper looked at it and it answered, `good` times in a row; `rise` are enough.
     pub fn looked(&mut self, (good, rise): (u32, u32), now: Instant) -> Option<Turn> {
+        let since_shut = self.since_shut(good);
         if good < rise {
             return None;
         }
         match self.phase {
             // What calls failed at is not cured by a ping: a soft trip waits for its end.
-            Phase::Shut { soft: false, since, .. } if now > since => {
+            Phase::Shut { soft: false, .. } if since_shut >= rise => {
                 self.probe(now);
                 Some(Turn::Probing)
             }
@@ -288,6 +292,17 @@ impl Breaker {
             }
             _ => None,
         }
+    }
+
+    /// How many of so many answered looks came after the gate had shut: those before prove nothing,
+    /// for a server may answer looks all along while its calls fail.
+    fn since_shut(&mut self, good: u32) -> u32 {
+        let before = self.before.get_or_insert(good);
+        // One was not answered meanwhile, so all of these are new.
+        if good < *before {
+            *before = 0;
+        }
+        good - *before
     }
 
     /// The replica was started anew: what was before says nothing of it.
@@ -332,7 +347,8 @@ impl Breaker {
         self.generation += 1;
         let doubled = spec.eject_base.saturating_mul(1 << (self.trips - 1).min(16));
         let wait = jitter(doubled.min(spec.eject_max), JITTER_PERCENT, at.draw);
-        self.phase = Phase::Shut { until: at.now + wait, since: at.now, soft };
+        self.phase = Phase::Shut { until: at.now + wait, soft };
+        self.before = None;
         (self.streak, self.broken, self.spared) = (0, 0, false);
         self.window.clear();
         Turn::Shut(why)
@@ -490,11 +506,32 @@ mod tests {
         let mut rig = Rig::new();
         rig.shut();
         rig.now += SECOND;
+        assert_eq!(rig.breaker.looked((0, 2), rig.now), None);
         assert_eq!(rig.breaker.looked((1, 2), rig.now), None);
         assert_eq!(rig.breaker.looked((2, 2), rig.now), Some(Turn::Probing));
         assert_eq!(rig.breaker.looked((3, 2), rig.now), None);
         rig.now += LOOKS_ALONE;
         assert_eq!(rig.breaker.looked((4, 2), rig.now), Some(Turn::Opened));
+    }
+
+    #[test]
+    fn looks_from_before_it_shut_do_not_bring_it_back() {
+        let mut rig = Rig::new();
+        for before in [2, 7, u32::MAX - 2] {
+            rig.shut();
+            for good in [before, before, before + 1] {
+                assert_eq!(rig.breaker.looked((good, 2), rig.now + SECOND), None, "{good}");
+            }
+            assert_eq!(rig.breaker.looked((before + 2, 2), rig.now), Some(Turn::Probing));
+            rig.now += LOOKS_ALONE;
+            assert_eq!(rig.breaker.looked((before, 2), rig.now), Some(Turn::Opened));
+        }
+        // One that was not answered begins a new row, all of which counts.
+        rig.shut();
+        assert_eq!(rig.breaker.looked((9, 2), rig.now), None);
+        assert_eq!(rig.breaker.looked((0, 2), rig.now), None);
+        assert_eq!(rig.breaker.looked((1, 2), rig.now), None);
+        assert_eq!(rig.breaker.looked((2, 2), rig.now), Some(Turn::Probing));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod door;
 mod failover;
 mod fidelity;
 mod freshness;
+mod gates;
 mod handshakes;
 mod hanging_list;
 mod hidden;
