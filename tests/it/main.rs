@@ -20,6 +20,7 @@ mod children;
 mod collisions;
 mod completion;
 mod coordination;
+mod demo_fleet;
 mod door;
 mod failover;
 mod fidelity;

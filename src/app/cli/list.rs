@@ -156,5 +156,10 @@ fn replica(replica: &Value) -> String {
     if let (Some(busy), "up") = (replica.get("in_flight"), text("state")) {
         parts.push(format!("{busy} in flight"));
     }
+    match replica.get("restarts").and_then(Value::as_u64) {
+        None | Some(0) => {}
+        Some(1) => parts.push("1 restart".to_owned()),
+        Some(times) => parts.push(format!("{times} restarts")),
+    }
     parts.join(", ")
 }
