@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
+#[path = "tidy/defaults.rs"]
+mod defaults;
+
 /// Modules of the crate from the lowest floor up: name, floor, what it may import. `X::spec` stands
 /// for the module `spec` of `X` and nothing else of it.
 const FLOORS: &[(&str, u8, &[&str])] = &[
