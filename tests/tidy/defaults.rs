@@ -156,7 +156,8 @@ fn thousands(number: f64) -> String {
 
 /// What the page must say of a key; a default that the schema does not tell begins with `none`.
 fn wanted(schema: &Value) -> (&'static str, Option<String>, String) {
-    let default = schema.get("default").map_or("none".to_owned(), |value| format!("`{value}`"));
+    let default =
+        schema.get("default").map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
     (kind(schema), bounds(schema), default)
 }
 

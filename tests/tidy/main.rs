@@ -4,12 +4,11 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may fail as the test may")]
 
+mod defaults;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
-
-#[path = "tidy/defaults.rs"]
-mod defaults;
 
 /// Modules of the crate from the lowest floor up: name, floor, what it may import. `X::spec` stands
 /// for the module `spec` of `X` and nothing else of it.
