@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may fail as the test may")]
 
+mod defaults;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
