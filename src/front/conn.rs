@@ -32,6 +32,7 @@ use crate::telemetry::Meters;
 use super::auth::{self, Keys, WHYS, Why};
 use super::body::{Answer, Counted};
 use super::guard::Guard;
+use super::latch::latch;
 use super::mcp::Mcp;
 use super::member::Member;
 use super::memory::Gauge as MemoryGauge;
@@ -247,6 +248,9 @@ impl Door<'_> {
 
     /// Lets in who has come before the door is closed: they would be thrown out without a word.
     async fn last(&self, count: &Arc<AtomicUsize>) {
+        if let Err(error) = latch(&self.front.listener) {
+            tracing::debug!(%error, "cannot keep new connections from coming");
+        }
         let all =
             async { while tokio::time::timeout(LINGER_LOOK, self.accept(count)).await.is_ok() {} };
         drop(tokio::time::timeout(LAST_MAX, all).await);

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod body;
 pub mod conn;
 pub mod guard;
+pub mod latch;
 pub mod mcp;
 pub mod member;
 pub mod memory;
