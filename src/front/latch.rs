@@ -18,7 +18,7 @@ pub fn latch(listener: &TcpListener) -> io::Result<()> {
     /// Offset of the flags in a TCP header, and the flag that opens a connection.
     const FLAGS: u32 = 13;
     const SYN: u32 = 0x02;
-    /// Codes of the classic packet filter (linux/bpf_common.h): load the byte at an offset; jump if
+    /// Codes of the classic packet filter (`linux/bpf_common.h`): load the byte at an offset; jump if
     /// any of these bits is set; answer how many bytes of the packet pass.
     const LOAD_BYTE: u16 = 0x30;
     const JUMP_IF_ANY: u16 = 0x45;
@@ -61,10 +61,12 @@ mod tests {
         }
         let more = timeout(Duration::from_millis(50), listener.accept()).await;
         assert!(more.is_err(), "nobody came after");
-        let late = tokio::spawn(TcpStream::connect(addr));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        drop(listener);
-        let refused = timeout(Duration::from_secs(10), late).await.unwrap().unwrap();
+        let closed = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(listener);
+        };
+        let both = async { tokio::join!(TcpStream::connect(addr), closed).0 };
+        let refused = timeout(Duration::from_secs(10), both).await.unwrap();
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -33,13 +33,11 @@ pub enum Gauge {
 impl Gauge {
     /// With the limit of the configuration: `None` = that of our control group, 0 = none.
     pub async fn find(limit: Option<u64>) -> Self {
-        match limit {
-            Some(limit) => Self::Own(limit),
-            None => {
-                let own = tokio::fs::read_to_string("/proc/self/cgroup").await.unwrap_or_default();
-                Self::Groups(groups(Path::new(GROUPS), &own))
-            }
+        if let Some(limit) = limit {
+            return Self::Own(limit);
         }
+        let own = tokio::fs::read_to_string("/proc/self/cgroup").await.unwrap_or_default();
+        Self::Groups(groups(Path::new(GROUPS), &own))
     }
 
     /// How it is now. What cannot be read counts as no limit.
