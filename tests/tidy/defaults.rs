@@ -306,7 +306,7 @@ fn schema() -> Value {
         "s": { "type": "string", "pattern": "^[!-~]*$" },
     } } });
     serde_json::json!({ "properties": {
-        "a": a.clone(),
+        "a": a,
         "u": { "additionalProperties": { "properties": { "a": a, "r": r } } },
     } })
 }
