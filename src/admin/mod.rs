@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock;
+use crate::gateway::gauges::Gauges;
 use crate::gateway::status::{self, Health};
 use crate::gateway::{Gateway, Snapshot, overview};
 use crate::telemetry::Meters;
@@ -32,6 +33,7 @@ const PAGE: &str = include_str!("page.html");
 pub struct Admin {
     gateway: Gateway,
     meters: Meters,
+    gauges: Arc<Gauges>,
     config: Arc<ConfigStanding>,
     stopping: CancellationToken,
 }
@@ -44,7 +46,8 @@ impl Admin {
         config: Arc<ConfigStanding>,
         stopping: CancellationToken,
     ) -> Self {
-        Self { gateway, meters, config, stopping }
+        let gauges = Arc::new(Gauges::new(meters.clone()));
+        Self { gateway, meters, gauges, config, stopping }
     }
 
     /// The routes as one service; `None` where there is no such route.
@@ -67,6 +70,7 @@ impl Admin {
                 self.upstream(path.strip_prefix(ONE_UPSTREAM).unwrap_or_default())
             }
             "/metrics" => {
+                self.gauges.show(&self.gateway.snapshot(), clock::now());
                 text_answer("text/plain; version=0.0.4; charset=utf-8", self.meters.render())
             }
             "/" => text_answer("text/html; charset=utf-8", PAGE.to_owned()),

@@ -95,7 +95,7 @@ impl Pool {
             let chosen = match tries.seated() {
                 Some(chosen) => chosen,
                 // Rare: a future of its own, so that not every call carries it.
-                None => Box::pin(tries.wait(request.caller.key)).await?,
+                None => Box::pin(tries.in_line(request.caller.key)).await?,
             };
             let (outcome, chosen) = tries.attempt(chosen, request, &mut tell).await;
             if let Some(trace) = terms.trace {
@@ -275,6 +275,15 @@ impl<'a> Tries<'a> {
         let permit = Arc::clone(&member.replica.permits).try_acquire_owned().ok()?;
         let place = Place::new(permit, &self.pool.admission);
         Some(Chosen { index: choice.place, member, lease, place })
+    }
+
+    /// Waits in the line for a replica with a place at it, and notes for how long.
+    async fn in_line(&mut self, client: u64) -> Result<Chosen, Fault> {
+        let since = clock::now();
+        let chosen = self.wait(client).await;
+        let waited = clock::now().saturating_duration_since(since);
+        self.pool.meters.waited.record(waited.as_secs_f64());
+        chosen
     }
 
     /// Waits in the line for a replica with a place at it.

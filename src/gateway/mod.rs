@@ -10,6 +10,7 @@ pub mod director;
 pub mod dispatch;
 mod effect;
 pub mod errand;
+pub mod gauges;
 mod host;
 pub mod hub;
 pub mod links;

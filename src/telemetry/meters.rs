@@ -37,7 +37,7 @@ impl Meters {
     /// An empty registry that knows every help text.
     pub fn new() -> Self {
         let mut builder = PrometheusBuilder::new();
-        for name in [names::DURATION, names::UPSTREAM_DURATION] {
+        for name in [names::DURATION, names::UPSTREAM_DURATION, names::QUEUE_WAIT] {
             let matcher = Matcher::Full(name.to_owned());
             // Only an empty list of buckets is refused.
             builder = match builder.set_buckets_for_metric(matcher, &names::DURATION_BUCKETS) {
@@ -136,9 +136,28 @@ impl Meters {
         PoolMeters {
             failovers: self.counter(names::FAILOVERS, vec![label()]),
             shed: self.shed("upstream"),
+            waited: self.histogram(names::QUEUE_WAIT, vec![label()]),
             meters: self.clone(),
             upstream: upstream.into(),
         }
+    }
+
+    /// What an upstream has now: calls in its line, its retry budget, and whether it panics.
+    pub fn pool_now(&self, upstream: &str, numbers: [f64; 3]) {
+        for (name, number) in
+            [names::QUEUE_DEPTH, names::RETRY_BUDGET, names::PANIC].into_iter().zip(numbers)
+        {
+            self.gauge(name, vec![Label::new("upstream", upstream.to_owned())]).set(number);
+        }
+    }
+
+    /// How slow a replica is now beside what is usual.
+    pub fn replica_now(&self, upstream: &str, replica: &str, slowness: f64) {
+        let labels = vec![
+            Label::new("upstream", upstream.to_owned()),
+            Label::new("replica", replica.to_owned()),
+        ];
+        self.gauge(names::RELATIVE_LATENCY, labels).set(slowness);
     }
 
     /// Requests of one method other than `tools/call`.
@@ -217,6 +236,8 @@ pub struct PoolMeters {
     failovers: Counter,
     /// Calls that were refused at a bound.
     pub shed: Counter,
+    /// How long calls waited in line.
+    pub waited: Histogram,
     meters: Meters,
     upstream: Box<str>,
 }

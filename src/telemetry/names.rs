@@ -107,6 +107,16 @@ pub const RETRIES_DENIED: &str = "mcp_retries_denied_total";
 pub const HEDGES: &str = "mcp_hedges_total";
 /// What belonged to client sessions and was lost.
 pub const SESSIONS_LOST: &str = "mcp_session_lost_total";
+/// Calls that wait in the line of an upstream.
+pub const QUEUE_DEPTH: &str = "mcp_queue_depth";
+/// How long calls waited in the line of an upstream.
+pub const QUEUE_WAIT: &str = "mcp_queue_wait_seconds";
+/// Calls that may be sent again.
+pub const RETRY_BUDGET: &str = "mcp_retry_budget";
+/// Upstreams of which so few replicas are well that calls go to all.
+pub const PANIC: &str = "mcp_panic";
+/// How slow a replica is beside what is usual.
+pub const RELATIVE_LATENCY: &str = "mcp_relative_latency";
 /// Calls refused at a bound.
 pub const SHED: &str = "mcp_shed_total";
 /// How near its limit the memory is.
@@ -167,6 +177,19 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
         SESSIONS_LOST,
         MetricKind::Counter,
         "State of client sessions lost with an upstream, by whether the client was told",
+    ),
+    (QUEUE_DEPTH, MetricKind::Gauge, "Calls that wait for a place at the upstream"),
+    (
+        QUEUE_WAIT,
+        MetricKind::Histogram,
+        "How long calls waited for a place at the upstream in seconds; those that had one at once are left out",
+    ),
+    (RETRY_BUDGET, MetricKind::Gauge, "Calls of the upstream that may be sent again now"),
+    (PANIC, MetricKind::Gauge, "1 while so few replicas are well that calls go to all that are up"),
+    (
+        RELATIVE_LATENCY,
+        MetricKind::Gauge,
+        "Latency of the replica relative to what each tool usually takes; 1 = as usual",
     ),
     (SHED, MetricKind::Counter, "Calls refused at a bound, by stage"),
     (MEMORY_PRESSURE, MetricKind::Gauge, "How near its limit the memory is, 0 to 4"),

@@ -20,6 +20,11 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_upstream_duration_seconds", "histogram", &["upstream", "replica"]),
     ("mcp_upstream_inflight", "gauge", &["upstream", "replica"]),
     ("mcp_breaker_state", "gauge", &["upstream", "replica"]),
+    ("mcp_queue_depth", "gauge", &["upstream"]),
+    ("mcp_queue_wait_seconds", "histogram", &["upstream"]),
+    ("mcp_retry_budget", "gauge", &["upstream"]),
+    ("mcp_panic", "gauge", &["upstream"]),
+    ("mcp_relative_latency", "gauge", &["upstream", "replica"]),
     ("mcp_ejections_total", "counter", &["upstream", "reason"]),
     ("mcp_retries_total", "counter", &["upstream", "reason"]),
     ("mcp_retries_denied_total", "counter", &["upstream", "why"]),
@@ -369,8 +374,18 @@ fn a_call_over_the_bound_of_an_upstream_is_refused_and_not_sent() {
     eventually("the call to be in flight", || {
         (Metrics::of(&gateway).value(inflight) == 1).then_some(())
     });
-    let reply = Http::modern_call(&url, "demo__add", r#"{"a":1,"b":2}"#);
+    let depth = r#"mcp_queue_depth{upstream="demo"}"#;
+    let reply = std::thread::scope(|scope| {
+        let second = scope.spawn(|| Http::modern_call(&url, "demo__add", r#"{"a":1,"b":2}"#));
+        eventually("the call to stand in line", || {
+            (Metrics::of(&gateway).value(depth) == 1).then_some(())
+        });
+        second.join().unwrap()
+    });
     assert_eq!(reply.verdict(), (200, -31_001), "{reply:?}");
+    let metrics = Metrics::of(&gateway);
+    assert_eq!(metrics.value(r#"mcp_queue_wait_seconds_count{upstream="demo"}"#), 1);
+    assert_eq!(metrics.value(depth), 0);
     let data = &reply.answer()["error"]["data"];
     assert_eq!((&data["kind"], &data["delivery"]), (&json!("overloaded"), &json!("not_sent")));
     assert_eq!(data["retryable"], true);
