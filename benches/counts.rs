@@ -388,7 +388,7 @@ impl Field for Fleet {
     }
 
     fn at(&self, place: usize) -> Option<Candidate> {
-        let seen = Seen { up: true, suspect: false };
+        let seen = Seen { up: true, suspect: false, phase: waypost::upstream::nap::Phase::Awake };
         self.vitals[place].candidate(Level::Well, seen, self.now)
     }
 

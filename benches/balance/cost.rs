@@ -7,6 +7,7 @@ use std::time::Instant;
 use waypost::fleet::pick::{Ask, Balancer, Candidate, Field, balancer, choose};
 use waypost::fleet::spec::Balance;
 use waypost::fleet::vital::{Level, Seen, Vital};
+use waypost::upstream::nap::Phase;
 
 const REPLICAS: u32 = 100;
 const PICKS: u64 = 2_000;
@@ -23,7 +24,7 @@ impl Field for Fleet {
     }
 
     fn at(&self, place: usize) -> Option<Candidate> {
-        let seen = Seen { up: true, suspect: false };
+        let seen = Seen { up: true, suspect: false, phase: Phase::Awake };
         self.vitals[place].candidate(Level::Well, seen, self.now)
     }
 

@@ -12,6 +12,7 @@ use waypost::fleet::outcome::Outcome;
 use waypost::fleet::pick::{Ask, Candidate, Field, choose};
 use waypost::fleet::spec::{BreakerSpec, HedgeSpec, LimitSpec, RetrySpec};
 use waypost::fleet::vital::{End, Level, Seen, Vital};
+use waypost::upstream::nap::Phase;
 
 use crate::prequal::Truth;
 use crate::rule::{Rule, Working};
@@ -130,7 +131,7 @@ impl Gateway {
 
     fn has_warm(&self, keepers: &Keepers, place: usize, now: Instant) -> bool {
         let warm = |(other, vital): (usize, &Vital)| {
-            let seen = Seen { up: keepers.up[other], suspect: false };
+            let seen = Seen { up: keepers.up[other], suspect: false, phase: Phase::Awake };
             other != place
                 && vital.candidate(Level::Well, seen, now).is_some_and(|c| c.warmth >= 1.0)
         };
@@ -139,7 +140,7 @@ impl Gateway {
 
     fn panics(&self, keepers: &Keepers, now: Instant) -> bool {
         let well = |(place, vital): &(usize, &Vital)| {
-            let seen = Seen { up: keepers.up[*place], suspect: false };
+            let seen = Seen { up: keepers.up[*place], suspect: false, phase: Phase::Awake };
             vital.candidate(Level::Well, seen, now).is_some()
         };
         let well = self.vitals.iter().enumerate().filter(well).count();
@@ -209,7 +210,7 @@ impl Field for View<'_> {
         if !vital.is_settled(self.keepers.lives[place]) {
             self.gateway.look(self.keepers, place, self.now);
         }
-        let seen = Seen { up: self.keepers.up[place], suspect: false };
+        let seen = Seen { up: self.keepers.up[place], suspect: false, phase: Phase::Awake };
         vital.candidate(self.level, seen, self.now)
     }
 

@@ -10,6 +10,7 @@ use crate::builtin::Builtins;
 use crate::fleet::Pool;
 use crate::gateway::diff::{Diff, Seat, Step};
 use crate::gateway::director::{Member, Until};
+use crate::gateway::memory::Memory;
 use crate::gateway::spec::{GatewaySpec, UpstreamSpec};
 use crate::upstream::place::Numbers;
 use crate::upstream::{Replica, ReplicaId};
@@ -59,8 +60,9 @@ impl Live {
         Self { nursery, numbers, keepers, spec, members, builtins, stops }
     }
 
-    /// Builds the parts of a new configuration. Nothing is started.
-    pub(super) fn build(&mut self, new: &GatewaySpec, diff: &Diff) -> Built {
+    /// Builds the parts of a new configuration. Nothing is started. `memory` knows of which upstreams
+    /// nobody has to ask what they offer.
+    pub(super) fn build(&mut self, new: &GatewaySpec, diff: &Diff, memory: &Memory) -> Built {
         let builtins = if self.spec.builtins == new.builtins {
             Arc::clone(&self.builtins)
         } else {
@@ -70,7 +72,7 @@ impl Live {
         let mut built = Built { members, builtins, fresh, gone: Vec::new(), resized: Vec::new() };
         for (step, spec) in diff.upstreams.iter().zip(&new.upstreams) {
             let member = match self.members.iter().find(|m| m.spec.name == spec.name).cloned() {
-                None => self.add(spec, &mut built),
+                None => self.add(spec, memory, &mut built),
                 Some(member) if *member.spec == *spec => member,
                 Some(member) => self.change(&member, spec, step, &mut built),
             };
@@ -82,12 +84,16 @@ impl Live {
         built
     }
 
-    fn add(&mut self, spec: &UpstreamSpec, built: &mut Built) -> Member {
+    fn add(&mut self, spec: &UpstreamSpec, memory: &Memory, built: &mut Built) -> Member {
         let (id, nest) = (self.numbers.upstream(), Nest::new());
+        let sleeps = spec.may_sleep() && memory.recall(spec).is_some();
         let mut replicas = Vec::new();
         for replica in spec.running() {
             let place = self.numbers.replica(id);
             let replica = self.nursery.replica(spec, replica, place, &nest);
+            if sleeps && replica.is_child() {
+                replica.begin_asleep();
+            }
             built.fresh.push((Arc::clone(&replica), Until::Tried));
             replicas.push(replica);
         }

@@ -108,13 +108,14 @@ impl App {
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         let nursery = Nursery { means, events, updates: updates.clone(), meters: meters.clone() };
         let mut live = Live::new(nursery.clone(), keepers.stop_token().clone());
-        let built = live.build(spec, &diff(&GatewaySpec::default(), spec));
+        let memory = Memory::new(cache_folder(&spec.cache, cache_dir.clone()).map(Files::new));
+        let built = live.build(spec, &diff(&GatewaySpec::default(), spec), &memory);
         live.adopt(spec, &built);
         let parts = Parts {
             naming: spec.naming.clone(),
             members: built.members,
             builtins: built.builtins,
-            memory: Memory::new(cache_folder(&spec.cache, cache_dir.clone()).map(Files::new)),
+            memory,
             spawn: nursery.beside(),
             keepers: keepers.stop_token().clone(),
             tasks: director.clone(),

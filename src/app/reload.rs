@@ -11,6 +11,7 @@ use crate::gateway::director::{Order, Turn, Turned};
 use crate::gateway::memory::Memory;
 use crate::gateway::spec::GatewaySpec;
 use crate::store::Files;
+use crate::upstream::nap::Phase;
 
 use super::live::{Built, Gone};
 use super::{App, cache_folder};
@@ -40,7 +41,8 @@ impl App {
         if diff.is_empty() {
             return Ok(diff);
         }
-        let built = self.live.build(new, &diff);
+        let folder = cache_folder(&new.cache, self.cache_dir.clone());
+        let built = self.live.build(new, &diff, &Memory::new(folder.map(Files::new)));
         self.warm(&built).await?;
         let turned = self.turn(new, &built).await?;
         self.live.adopt(new, &built);
@@ -55,13 +57,14 @@ impl App {
         }
         let (expected, may_start) = oneshot::channel();
         let (ready, warm) = oneshot::channel();
-        let fresh = built.fresh.iter();
+        // One that begins asleep has nothing to tell.
+        let fresh = built.fresh.iter().filter(|(replica, _)| replica.phase() != Phase::Asleep);
         let replicas = fresh.map(|(replica, until)| (replica.place.replica, *until)).collect();
         self.order(Order::Expect { replicas, expected, ready }).await?;
         may_start.await.map_err(|_gone| ReloadError::Stopping)?;
         self.live.raise(&built.fresh);
         if tokio::time::timeout(WARM_MAX, warm).await.is_err() {
-            for (replica, _) in built.fresh.iter().filter(|(replica, _)| !replica.is_up()) {
+            for (replica, _) in built.fresh.iter().filter(|(replica, _)| !replica.is_usable()) {
                 let (upstream, replica) = (&replica.upstream, &replica.spec.name);
                 tracing::warn!(%upstream, %replica, "not up yet; it is taken in as it is");
             }

@@ -278,6 +278,13 @@ pub(super) struct Upstream {
     /// Whether clients share its children and sessions.
     #[schemars(extend("default" = "shared"))]
     pub(super) isolation: Option<Isolation>,
+    /// When its child processes are started.
+    #[schemars(extend("default" = "eager"))]
+    pub(super) start: Option<Start>,
+    /// A child process that clients share is stopped when it was not used for so long, and started
+    /// by the next call; "0s" = never.
+    #[schemars(extend("default" = "10m"))]
+    pub(super) idle_stop: Option<Time>,
     /// Whether its annotations may make retries and hedges legal.
     #[schemars(extend("default" = false))]
     pub(super) trust_annotations: Option<bool>,
@@ -334,6 +341,14 @@ pub(super) enum Era {
 pub(super) enum Isolation {
     Shared,
     Session,
+}
+
+/// When child processes are started.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Start {
+    Eager,
+    Lazy,
 }
 
 /// Rules that choose a replica.

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::queue::Queue;
 use crate::base::clock;
+use crate::upstream::nap::Hold;
 
 /// A call that waits longer than this for a place is refused, unless half of these calls take
 /// longer themselves.
@@ -57,21 +58,27 @@ impl Drop for Seat {
     }
 }
 
-/// A place at a replica.
+/// A place at a replica, which stays awake as long as this is held.
 #[derive(Debug)]
 pub(super) struct Place {
     permit: Option<OwnedSemaphorePermit>,
+    hold: Option<Hold>,
     admission: Arc<Admission>,
 }
 
 impl Place {
-    pub(super) fn new(permit: OwnedSemaphorePermit, admission: &Arc<Admission>) -> Self {
-        Self { permit: Some(permit), admission: Arc::clone(admission) }
+    pub(super) fn new(
+        permit: OwnedSemaphorePermit,
+        hold: Hold,
+        admission: &Arc<Admission>,
+    ) -> Self {
+        Self { permit: Some(permit), hold: Some(hold), admission: Arc::clone(admission) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        drop(self.hold.take());
         drop(self.permit.take());
         self.admission.wake();
     }

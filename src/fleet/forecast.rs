@@ -8,7 +8,7 @@ use super::levels::Among;
 use super::member::Level;
 use super::pick::{Ask, Balancer, foresee};
 use super::pool::Pool;
-use super::seats::Seats;
+use super::seats::{Choosing, Seats};
 use super::tries::Terms;
 use crate::base::rng::Draws;
 use crate::proto::Abilities;
@@ -17,6 +17,9 @@ use crate::proto::Abilities;
 pub const DRAWS: u32 = 200;
 /// Why a call that only reads goes to a replica whose gate is not open.
 pub(super) const PROBES: &str = "its gate lets one call find out whether it is well again";
+
+/// Why a call goes to one that sleeps.
+pub(super) const WAKES: &str = "all that could take it sleep; the call wakes one";
 
 /// What would become of a call.
 #[derive(Clone, Debug)]
@@ -70,7 +73,8 @@ fn likely(among: &Among<'_>, balancer: &dyn Balancer, ask: &Ask) -> Forecast {
     let mut counts = vec![0_u32; among.seats.len()];
     for _ in 0..DRAWS {
         let ask = Ask { draw: draws.bits(), ..*ask };
-        let choice = among.first(|field| foresee(balancer, field, &room, &ask));
+        let foreseen = |field: &Choosing<'_>| foresee(balancer, field, &room, &ask);
+        let choice = among.first(foreseen).or_else(|| among.sleeper(foreseen));
         if let Some(count) = choice.and_then(|choice| counts.get_mut(choice.place)) {
             *count += 1;
         }
@@ -79,11 +83,14 @@ fn likely(among: &Among<'_>, balancer: &dyn Balancer, ask: &Ask) -> Forecast {
     let place = most.and_then(|most| counts.iter().position(|count| *count == most));
     let mut why = String::new();
     if let Some(place) = place {
-        among.first(|field| {
+        let awake = among.first(|field| {
             let choice = foresee(balancer, field, &room, ask)?;
             why = balancer.because(field, ask, place);
             Some(choice)
         });
+        if awake.is_none() {
+            WAKES.clone_into(&mut why);
+        }
     }
     let shares = counts.into_iter().map(|count| count * 100 / DRAWS).collect();
     Forecast { place, why, shares }

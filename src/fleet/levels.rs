@@ -28,13 +28,25 @@ impl Among<'_> {
         &self,
         mut at: impl FnMut(&Choosing<'_>) -> Option<Choice>,
     ) -> Option<Choice> {
-        let Self { pool, seats, tried, fits, effect, now } = *self;
-        let mut level = |level| at(&Choosing { pool, seats, level, tried, fits, now });
+        let mut level = |level| at(&self.of(level));
         if let Some(choice) = level(Level::Well).or_else(|| level(Level::Doubtful)) {
             return Some(choice);
         }
-        let panic = effect.is_repeatable() && pool.is_panicking(now);
+        let panic = self.effect.is_repeatable() && self.pool.is_panicking(self.now);
         if panic { level(Level::AnyUp) } else { None }
+    }
+
+    /// Asks for a replica to wake: first among those that wake up already.
+    pub(super) fn sleeper(
+        &self,
+        mut at: impl FnMut(&Choosing<'_>) -> Option<Choice>,
+    ) -> Option<Choice> {
+        at(&self.of(Level::Waking)).or_else(|| at(&self.of(Level::Asleep)))
+    }
+
+    fn of(&self, level: Level) -> Choosing<'_> {
+        let Self { pool, seats, tried, fits, effect: _, now } = *self;
+        Choosing { pool, seats, level, tried, fits, now }
     }
 
     /// Whether there is room at a place.

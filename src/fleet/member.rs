@@ -61,7 +61,9 @@ impl Member {
 
     /// What a balancer may know of it; `None` if it may not take a call that wants this level.
     pub fn candidate(&self, level: Level, now: Instant) -> Option<Candidate> {
-        let seen = Seen { up: self.replica.is_up(), suspect: self.replica.is_suspect() };
+        let replica = &self.replica;
+        let (up, suspect, phase) = (replica.is_up(), replica.is_suspect(), replica.phase());
+        let seen = Seen { up, phase, suspect };
         self.vital.candidate(level, seen, now)
     }
 
@@ -88,6 +90,12 @@ impl Member {
     /// Whether it would take any call now.
     pub fn is_well(&self, now: Instant) -> bool {
         self.candidate(Level::Well, now).is_some()
+    }
+
+    /// Whether it would take any call now, or as soon as it is awake.
+    pub fn is_ready(&self, now: Instant) -> bool {
+        let levels = [Level::Well, Level::Waking, Level::Asleep];
+        levels.into_iter().any(|level| self.candidate(level, now).is_some())
     }
 
     /// Whether its gate was open when it was last looked at.

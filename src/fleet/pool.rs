@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::admit::Admission;
 use super::breaker::{Gate, Pass, Turn, Why};
 use super::budget::Budget;
-use super::member::{Level, Member};
+use super::member::Member;
 use super::outcome::{Outcome, Signal};
 use super::overrides::Overrides;
 use super::pace::Pace;
@@ -26,6 +26,7 @@ use crate::base::{Fault, Kind, Sent, UpstreamName, clock};
 use crate::proto::Abilities;
 use crate::telemetry::PoolMeters;
 use crate::upstream::Replica;
+use crate::upstream::nap::Phase;
 use crate::upstream::replica::State;
 use crate::upstream::spec::ReplicaSpec;
 
@@ -93,7 +94,7 @@ impl Pool {
     ) -> Self {
         let now = clock::now();
         let member = |replica: &Arc<Replica>| {
-            replica.set_health(spec.health.clone());
+            rule(replica, &spec);
             Arc::new(Member::new(Arc::clone(replica), 1.0, now))
         };
         let admission = Arc::new(Admission::new(spec.limits.inflight, spec.limits.queue));
@@ -167,7 +168,7 @@ impl Pool {
         self.admission.set_bounds(spec.limits.inflight, spec.limits.queue);
         let able = self.able.load_full();
         let beside = able.values().flatten().flatten().map(|member| &member.replica);
-        replicas.iter().chain(beside).for_each(|replica| replica.set_health(spec.health.clone()));
+        replicas.iter().chain(beside).for_each(|replica| rule(replica, &spec));
         let (now, middle) = (clock::now(), self.middle());
         let member = |(replica, spec): (&Arc<Replica>, &ReplicaSpec)| {
             let known = self.members.iter().find(|known| Arc::ptr_eq(&known.replica, replica));
@@ -239,7 +240,7 @@ impl Pool {
                     None => Arc::clone(known),
                 });
                 known.unwrap_or_else(|| {
-                    replica.set_health(self.spec.health.clone());
+                    rule(&replica, &self.spec);
                     Arc::new(Member::new(replica, self.middle(), clock::now()))
                 })
             };
@@ -311,21 +312,38 @@ impl Pool {
         known.unwrap_or_else(|_elapsed| self.seats(abilities))
     }
 
-    /// Waits while nothing is up and something is starting, up to [`START_WAIT`] and no longer than
-    /// a call may be silent: a call right after our start, or of the first client of its abilities,
-    /// must not fail for being early.
+    /// Waits while nothing is up and something is starting, no longer than [`Self::start_wait`]: a
+    /// call right after our start, or of the first client of its abilities, must not fail for being
+    /// early.
     pub(super) async fn starting(&self, seats: &Seats<'_>, deadline: Instant) {
-        let longest = START_WAIT.min(self.spec.timeout);
-        let until = tokio::time::Instant::from_std((clock::now() + longest).min(deadline));
+        let until = self.start_wait(deadline).into();
         loop {
             let stirred = self.stir.notified();
-            let starting = |member: &Arc<Member>| member.replica.state() == State::Starting;
-            let waits = if seats.is_up() { seats.any_new() } else { seats.iter().any(starting) };
-            if !waits {
+            if !seats.is_early() {
                 return;
             }
             if tokio::time::timeout_at(until, stirred).await.is_err() {
                 return;
+            }
+        }
+    }
+
+    /// How long a call waits for a start that begins now: up to [`START_WAIT`], and no longer than
+    /// it may be silent.
+    pub(super) fn start_wait(&self, deadline: Instant) -> Instant {
+        (clock::now() + START_WAIT.min(self.spec.timeout)).min(deadline)
+    }
+
+    /// Waits until a replica that was woken is up, or down; no longer than until then. Answers
+    /// whether it is up.
+    pub(super) async fn woken(&self, replica: &Replica, until: Instant) -> bool {
+        loop {
+            let stirred = self.stir.notified();
+            if replica.is_up() || replica.phase() == Phase::Awake {
+                return replica.is_up();
+            }
+            if tokio::time::timeout_at(until.into(), stirred).await.is_err() {
+                return false;
             }
         }
     }
@@ -383,7 +401,7 @@ impl Pool {
     /// Whether the group can do without a member.
     fn may_shut(&self, member: &Member) -> bool {
         let others = || self.members.iter().filter(|other| !std::ptr::eq(other.as_ref(), member));
-        let kept = others().filter(|other| other.replica.is_up() && other.is_open()).count();
+        let kept = others().filter(|other| other.replica.is_usable() && other.is_open()).count();
         let shut = others().filter(|other| !other.is_open()).count();
         self.spec.breaker.may_shut(self.members.len(), kept, shut)
     }
@@ -398,7 +416,7 @@ impl Pool {
 
     /// Whether so few replicas are well that calls go to all that are up.
     pub(super) fn is_panicking(&self, now: Instant) -> bool {
-        let well = self.members.iter().filter(|member| member.is_well(now)).count();
+        let well = self.members.iter().filter(|member| member.is_ready(now)).count();
         let percent = usize::try_from(self.spec.breaker.panic_percent).unwrap_or(0);
         well * 100 < percent * self.members.len()
     }
@@ -452,7 +470,7 @@ impl Pool {
             _ if drained && !self.members.is_empty() => {
                 format!("every replica of {name} is drained (weight = 0)")
             }
-            (_, Some(_)) if self.is_up() => {
+            (_, Some(_)) if self.replicas.iter().any(|replica| replica.is_usable()) => {
                 format!("the replicas of {name} that are up failed too often and rest")
             }
             (Some(why), _) => format!("no replica of {name} is up; {why}"),
@@ -462,10 +480,20 @@ impl Pool {
         Fault::upstream(Kind::NoReplica, Sent::No, message).retry_after(Some(wait))
     }
 
-    /// How many replicas would take any call now.
+    /// How many replicas would take any call now, or as soon as they are awake.
     pub fn well(&self) -> usize {
         let now = clock::now();
-        self.members.iter().filter(|member| member.candidate(Level::Well, now).is_some()).count()
+        self.members.iter().filter(|member| member.is_ready(now)).count()
+    }
+}
+
+/// Puts a replica under these rules. One beside which client sessions get their own must be there.
+fn rule(replica: &Arc<Replica>, spec: &PoolSpec) {
+    replica.set_health(spec.health.clone());
+    let shared = spec.isolation == Isolation::Shared;
+    replica.set_idle_stop(shared.then_some(spec.idle_stop));
+    if !shared {
+        drop(replica.rouse());
     }
 }
 

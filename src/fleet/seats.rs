@@ -9,13 +9,14 @@ use super::pick::{Candidate, Field};
 use super::pool::Pool;
 use crate::proto::Abilities;
 use crate::upstream::Replica;
+use crate::upstream::replica::State;
 
 /// Replicas for clients of some ability, in the order of the replicas for everybody beside which
 /// they stand; `None` where those serve all clients alike.
 pub(super) type Able = HashMap<Abilities, Vec<Option<Arc<Member>>>>;
 
 /// The replicas as one client finds them: the one for its own abilities in each place where there
-/// is one that is up.
+/// is one that is up, or sleeps.
 pub(super) struct Seats<'a> {
     pub(super) members: &'a [Arc<Member>],
     pub(super) able: Option<Arc<Able>>,
@@ -39,7 +40,7 @@ impl Seats<'_> {
 
     pub(super) fn get(&self, place: usize) -> Option<&Arc<Member>> {
         let own = self.own().get(place).and_then(Option::as_ref);
-        own.filter(|own| own.replica.is_up()).or_else(|| self.members.get(place))
+        own.filter(|own| own.replica.is_usable()).or_else(|| self.members.get(place))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Member>> {
@@ -54,6 +55,16 @@ impl Seats<'_> {
     /// Whether one for the client's own abilities starts for the first time.
     pub(super) fn any_new(&self) -> bool {
         self.own().iter().flatten().any(|own| own.replica.is_new())
+    }
+
+    /// Whether a call is early: nothing is up that could take it, or not yet its own, and it is
+    /// about to be. Where something sleeps it need not wait for what starts.
+    pub(super) fn is_early(&self) -> bool {
+        if self.is_up() {
+            return self.any_new();
+        }
+        let any = |state| self.iter().any(|member| member.replica.state() == state);
+        any(State::Starting) && !any(State::Asleep)
     }
 
     /// Replicas that satisfy a condition, of those that were not tried.

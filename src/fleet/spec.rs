@@ -10,6 +10,7 @@ use crate::upstream::spec::{HealthSpec, ReplicaSpec};
 
 pub use super::effect::Effect;
 pub use super::pick::Expression;
+pub use crate::upstream::idle::IDLE_STOP;
 
 /// How a replica is chosen for a call.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,6 +85,8 @@ pub struct PoolSpec {
     pub replicas: Vec<ReplicaSpec>,
     /// Whether clients share them.
     pub isolation: Isolation,
+    /// A child that clients share is stopped when nobody used it for so long; 0 = never.
+    pub idle_stop: Duration,
     /// How one of them is chosen.
     pub balance: Balance,
     /// What `consistent_hash` hashes.
@@ -115,6 +118,7 @@ impl PoolSpec {
         Self {
             replicas,
             isolation: Isolation::default(),
+            idle_stop: IDLE_STOP,
             balance: Balance::default(),
             hash_on: HashOn::default(),
             timeout: TIMEOUT,

@@ -1,12 +1,13 @@
 //! The try loop of one call: choose, try, and decide whether to try again.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::admit::{Place, Refused, Seat, WAIT_MAX, WAIT_MIN};
+use super::admit::{Place, Refused, Seat, Turn, WAIT_MAX, WAIT_MIN};
 use super::attempt::{Answered, Got, Held, Try};
 use super::breaker::{Gate, Pass};
 use super::effect::Effect;
@@ -27,6 +28,7 @@ use crate::base::{Fault, Kind, Sent, clock, rng};
 use crate::proto::answer::Body;
 use crate::proto::error::INTERNAL;
 use crate::proto::{Abilities, Method};
+use crate::upstream::nap::Hold;
 use crate::upstream::replica::State;
 use crate::upstream::{Done, Replica, Request, Told};
 
@@ -86,7 +88,7 @@ impl Pool {
         let mut tries = Tries::new(self, &seats, terms, deadline);
         tries.throttled()?;
         loop {
-            if !seats.is_up() || seats.any_new() {
+            if seats.is_early() {
                 self.starting(&seats, deadline).await;
             }
             if let Some(pinned) = &pinned {
@@ -171,6 +173,25 @@ struct Chosen {
     place: Place,
 }
 
+/// What became of a choice.
+enum Placed {
+    /// The call has its place there.
+    At(Chosen),
+    /// There is no room.
+    Full,
+    /// It sleeps.
+    Asleep,
+}
+
+impl Placed {
+    fn chosen(self) -> Option<Chosen> {
+        match self {
+            Self::At(chosen) => Some(chosen),
+            Self::Full | Self::Asleep => None,
+        }
+    }
+}
+
 /// One call over its tries.
 struct Tries<'a> {
     pool: &'a Arc<Pool>,
@@ -236,22 +257,32 @@ impl<'a> Tries<'a> {
         if self.seat.is_none() {
             return Ok(None);
         }
-        let (now, mut why) = (clock::now(), Cow::Borrowed(ALONE));
-        let choice = if let Some(index) = self.terms.pin {
-            self.only(index, now)
-        } else {
-            if let Some(chosen) = self.probing(now) {
-                self.note(&chosen, Cow::Borrowed(PROBES), now);
-                return Ok(Some(chosen));
+        loop {
+            let (now, mut why) = (clock::now(), Cow::Borrowed(ALONE));
+            let choice = if let Some(index) = self.terms.pin {
+                self.only(index, now)
+            } else {
+                if let Some(chosen) = self.probing(now) {
+                    self.note(&chosen, Cow::Borrowed(PROBES), now);
+                    return Ok(Some(chosen));
+                }
+                self.choose(now, &mut why)
+            };
+            let Some(choice) = choice else { return Err(self.nobody()) };
+            match self.placed(choice, None) {
+                Placed::At(chosen) => {
+                    if !chosen.member.is_well(now) {
+                        // One that sleeps would do better: it is there for the next call.
+                        drop(self.rouse());
+                    }
+                    self.note(&chosen, why, now);
+                    return Ok(Some(chosen));
+                }
+                Placed::Full => return Ok(None),
+                // It fell asleep in this very moment: it is not chosen again.
+                Placed::Asleep => {}
             }
-            self.choose(now, &mut why)
-        };
-        let Some(choice) = choice else { return Err(self.nobody()) };
-        let chosen = self.placed(choice, None);
-        if let Some(chosen) = &chosen {
-            self.note(chosen, why, now);
         }
-        Ok(chosen)
     }
 
     /// Notes who was chosen, if somebody wants to know.
@@ -270,44 +301,114 @@ impl<'a> Tries<'a> {
         Some(Choice { place: index, has_room: member.has_room() })
     }
 
-    fn placed(&self, choice: Choice, lease: Option<Pass>) -> Option<Chosen> {
-        let member = self.seats.get(choice.place).cloned()?;
-        let permit = Arc::clone(&member.replica.permits).try_acquire_owned().ok()?;
-        let place = Place::new(permit, &self.pool.admission);
-        Some(Chosen { index: choice.place, member, lease, place })
+    fn placed(&self, choice: Choice, lease: Option<Pass>) -> Placed {
+        let Some(member) = self.seats.get(choice.place).cloned() else { return Placed::Full };
+        let Some(hold) = member.replica.hold() else { return Placed::Asleep };
+        let Ok(permit) = Arc::clone(&member.replica.permits).try_acquire_owned() else {
+            return Placed::Full;
+        };
+        let place = Place::new(permit, hold, &self.pool.admission);
+        Placed::At(Chosen { index: choice.place, member, lease, place })
     }
 
-    /// Waits in the line for a replica with a place at it, and notes for how long.
+    /// Waits for a replica with a place at it, and notes how long that took in the line.
     async fn in_line(&mut self, client: u64) -> Result<Chosen, Fault> {
-        let since = clock::now();
-        let chosen = self.wait(client).await;
-        let waited = clock::now().saturating_duration_since(since);
-        self.pool.meters.waited.record(waited.as_secs_f64());
+        let mut since = None;
+        let chosen = self.wait(client, &mut since).await;
+        if let Some(since) = since {
+            let waited = clock::now().saturating_duration_since(since);
+            self.pool.meters.waited.record(waited.as_secs_f64());
+        }
         chosen
     }
 
-    /// Waits in the line for a replica with a place at it.
-    async fn wait(&mut self, client: u64) -> Result<Chosen, Fault> {
-        let until = (clock::now() + self.patience()).min(self.deadline);
+    /// A replica with a place at it, if there is one now. Where those that could take the call sleep,
+    /// one is woken first, and waited for as for one that starts.
+    async fn find(&mut self) -> Result<Option<Chosen>, Fault> {
+        let until = self.pool.start_wait(self.deadline);
+        // What was woken stays awake until the call has its place there.
+        let mut _held = None;
+        loop {
+            let fault = match self.take() {
+                Ok(chosen) => return Ok(chosen),
+                Err(fault) => fault,
+            };
+            let Some((replica, hold)) = self.rouse() else { return Err(fault) };
+            _held = hold;
+            if !self.pool.woken(&replica, until).await && clock::now() >= until {
+                return Err(self.nobody());
+            }
+        }
+    }
+
+    /// Wakes one of the replicas that could take the call and sleep, if there is one.
+    fn rouse(&self) -> Option<(Arc<Replica>, Option<Hold>)> {
+        let now = clock::now();
+        let place = if let Some(index) = self.terms.pin {
+            self.seats.get(index).filter(|member| {
+                let may = |level| member.candidate(level, now).is_some();
+                !self.tried.contains(&index) && (may(Level::Waking) || may(Level::Asleep))
+            })?;
+            index
+        } else {
+            let balancer = self.terms.balancer.unwrap_or(self.pool.balancer.as_ref());
+            let (among, ask) = (self.among(now), self.ask());
+            let room = |place: usize| among.has_room(place);
+            among.sleeper(|field| choose(balancer, field, &room, &ask))?.place
+        };
+        let replica = &self.seats.get(place)?.replica;
+        Some((Arc::clone(replica), replica.rouse()))
+    }
+
+    /// Waits for a replica with a place at it: for one that is woken, or in the line, `since` then.
+    async fn wait(
+        &mut self,
+        client: u64,
+        since: &mut Option<Instant>,
+    ) -> Result<Chosen, Fault> {
+        let mut first = self.attempts > 0 || self.pool.admission.waiting() == 0;
+        loop {
+            if first && let Some(chosen) = self.find().await? {
+                return Ok(chosen);
+            }
+            let since = *since.get_or_insert_with(clock::now);
+            let until = (since + self.patience()).min(self.deadline);
+            let turn = self.turn(client, until).await?;
+            let taken = self.take();
+            turn.done();
+            match taken {
+                Ok(Some(chosen)) => {
+                    self.pass_on();
+                    return Ok(chosen);
+                }
+                Ok(None) => first = false,
+                // Whoever could take it sleeps by now, or nobody can.
+                Err(_) => first = true,
+            }
+        }
+    }
+
+    /// Waits in the line. All that are awake are full: one that sleeps is woken for those who wait.
+    async fn turn(&self, client: u64, until: Instant) -> Result<Turn, Fault> {
         let cost = self.pace.usual().map_or(1, |usual| usual.as_secs());
         let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        let left = until.saturating_duration_since(clock::now());
+        let mut turn = pin!(self.pool.admission.turn(client, cost, left));
+        if let Some((replica, _hold)) = self.seat.as_ref().and_then(|_seat| self.rouse()) {
+            tokio::select! {
+                biased;
+                turn = &mut turn => return turn.map_err(|why| self.refused(why)),
+                _up = self.pool.woken(&replica, until) => self.pass_on(),
+            }
+        }
+        turn.await.map_err(|why| self.refused(why))
+    }
+
+    /// There may be room for the next in the line.
+    fn pass_on(&self) {
         let admission = &self.pool.admission;
-        let mut first = self.attempts > 0 || admission.waiting() == 0;
-        loop {
-            if first && let Some(chosen) = self.take()? {
-                return Ok(chosen);
-            }
-            let left = until.saturating_duration_since(clock::now());
-            let turn = admission.turn(client, cost, left).await.map_err(|why| self.refused(why))?;
-            let taken = self.take()?;
-            turn.done();
-            if let Some(chosen) = taken {
-                if admission.waiting() > 0 && self.pool.has_room(clock::now()) {
-                    admission.wake();
-                }
-                return Ok(chosen);
-            }
-            first = false;
+        if admission.waiting() > 0 && self.pool.has_room(clock::now()) {
+            admission.wake();
         }
     }
 
@@ -342,15 +443,7 @@ impl<'a> Tries<'a> {
     /// The replica that takes the next try. `why` gets the reason if somebody wants to know.
     fn choose(&self, now: Instant, why: &mut Cow<'static, str>) -> Option<Choice> {
         let balancer = self.terms.balancer.unwrap_or(self.pool.balancer.as_ref());
-        let ask = Ask { draw: rng::draw(), key: self.terms.key, long: self.pace.is_long() };
-        let among = Among {
-            pool: self.pool,
-            seats: self.seats,
-            tried: self.tried.as_slice(),
-            effect: self.terms.effect,
-            fits: self.fits(),
-            now,
-        };
+        let (among, ask) = (self.among(now), self.ask());
         let room = |place: usize| among.has_room(place);
         among.first(|field| {
             let choice = choose(balancer, field, &room, &ask)?;
@@ -359,6 +452,21 @@ impl<'a> Tries<'a> {
             }
             Some(choice)
         })
+    }
+
+    fn ask(&self) -> Ask {
+        Ask { draw: rng::draw(), key: self.terms.key, long: self.pace.is_long() }
+    }
+
+    fn among(&self, now: Instant) -> Among<'_> {
+        Among {
+            pool: self.pool,
+            seats: self.seats,
+            tried: self.tried.as_slice(),
+            effect: self.terms.effect,
+            fits: self.fits(),
+            now,
+        }
     }
 
     /// A replica whose gate wants to know whether it is well again; only a call that changes
@@ -378,7 +486,7 @@ impl<'a> Tries<'a> {
                 && member.candidate(Level::AnyUp, now).is_some()
                 && let Some(pass) = member.lease(now)
             {
-                return self.placed(Choice { place, has_room: true }, Some(pass));
+                return self.placed(Choice { place, has_room: true }, Some(pass)).chosen();
             }
         }
         None
@@ -465,7 +573,7 @@ impl<'a> Tries<'a> {
         let room = |place: usize| self.seats.get(place).is_some_and(|member| member.has_room());
         let ask = Ask { draw: rng::draw(), ..Ask::default() };
         let choice = choose(pool.balancer.as_ref(), &field, &room, &ask)?;
-        let chosen = self.placed(choice, None).filter(|_| choice.has_room)?;
+        let chosen = self.placed(choice, None).chosen().filter(|_| choice.has_room)?;
         self.note(&chosen, Cow::Borrowed(BESIDE), now);
         Some(chosen)
     }
@@ -487,12 +595,12 @@ impl<'a> Tries<'a> {
         self.attempts += 1;
         self.tried.push(chosen.index);
         self.unknown |= fault.sent == Sent::Maybe;
-        let up = |replica: &Replica| replica.is_up() || replica.state() == State::Starting;
+        let up = |replica: &Replica| replica.is_usable() || replica.state() == State::Starting;
         let tried = Tried {
             effect: self.terms.effect,
             committed: self.committed,
             attempts: self.attempts,
-            fresh: self.seats.count(&self.tried, Replica::is_up),
+            fresh: self.seats.count(&self.tried, Replica::is_usable),
             up: self.seats.count(&[], up),
             usual: self.pace.p50(),
             deadline: self.deadline,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::breaker::Gate;
-use super::member::{Level, Member};
+use super::member::Member;
 use super::pace::Window;
 use super::pick::Candidate;
 use super::pool::Pool;
@@ -46,7 +46,7 @@ pub struct MemberView {
     pub suspect: bool,
     /// The server asked for a rest that is not over.
     pub resting: bool,
-    /// It would take any call now.
+    /// It would take any call now, or as soon as it is awake.
     pub well: bool,
     /// What a balancer sees of it; as if it were up where it is not.
     pub numbers: Candidate,
@@ -81,11 +81,13 @@ impl Pool {
         let why = match member.replica.state() {
             State::Down(why) => format!("is down; {why}"),
             State::Starting => "is still starting".to_owned(),
-            State::Up { .. } if member.weight() == 0 => "is drained (weight = 0)".to_owned(),
+            State::Up { .. } | State::Asleep if member.weight() == 0 => {
+                "is drained (weight = 0)".to_owned()
+            }
             State::Up { .. } if member.is_open() => {
                 "does not offer this as it is listed".to_owned()
             }
-            State::Up { .. } => "failed too often and rests".to_owned(),
+            State::Up { .. } | State::Asleep => "failed too often and rests".to_owned(),
         };
         let text = format!("the replica {} of {upstream} {why}", member.replica.spec.name);
         Fault::upstream(Kind::NoReplica, Sent::No, text)
@@ -103,7 +105,7 @@ impl Pool {
             shut_for,
             suspect: member.replica.is_suspect(),
             resting: member.rests(now),
-            well: member.candidate(Level::Well, now).is_some(),
+            well: member.is_ready(now),
             numbers: member.numbers(now),
             window: member.vital.pace.window(),
             trips: member.trips(),

@@ -13,6 +13,7 @@ use super::outcome::{Outcome, Sample, Signal};
 use super::pace::Pace;
 use super::pick::Candidate;
 use super::spec::BreakerSpec;
+use crate::upstream::nap::Phase;
 
 /// A replica that comes back gets its full share after this time.
 pub const WARM_UP: Duration = Duration::from_secs(30);
@@ -21,6 +22,8 @@ pub const WARM_MIN: f32 = 0.1;
 
 /// The gate is open, as [`Vital::gate`] keeps it.
 const OPEN: u8 = 0;
+/// The gate is shut.
+const SHUT: u8 = 2;
 
 /// How well a replica must be to take a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,10 @@ pub enum Level {
     Doubtful,
     /// It is up.
     AnyUp,
+    /// It slept and wakes up: the calls that want it wait for that. Its gate is not shut.
+    Waking,
+    /// It sleeps. Its gate is not shut.
+    Asleep,
 }
 
 /// What changed at a replica, for the log and the metrics.
@@ -41,6 +48,8 @@ pub type Change = Option<Turn>;
 pub struct Seen {
     /// It takes calls.
     pub up: bool,
+    /// Whether it sleeps.
+    pub phase: Phase,
     /// It does not answer when it is asked.
     pub suspect: bool,
 }
@@ -112,12 +121,15 @@ impl Vital {
 
     /// What a balancer may know of it; `None` if it may not take a call that wants this level.
     pub fn candidate(&self, level: Level, seen: Seen, now: Instant) -> Option<Candidate> {
+        // A gate that probes lets one look whether its replica is well: it must be awake for that.
+        let may_wake = |phase| seen.phase == phase && self.gate.load(Ordering::Acquire) != SHUT;
         let fits = self.weight() > 0
-            && seen.up
             && match level {
-                Level::Well => self.is_open() && !seen.suspect && !self.rests(now),
-                Level::Doubtful => self.is_open(),
-                Level::AnyUp => true,
+                Level::Well => seen.up && self.is_open() && !seen.suspect && !self.rests(now),
+                Level::Doubtful => seen.up && self.is_open(),
+                Level::AnyUp => seen.up,
+                Level::Waking => may_wake(Phase::Waking),
+                Level::Asleep => may_wake(Phase::Asleep),
             };
         if !fits {
             return None;
@@ -299,7 +311,7 @@ mod tests {
     use super::*;
     use crate::base::clock;
 
-    const SEEN: Seen = Seen { up: true, suspect: false };
+    const SEEN: Seen = Seen { up: true, suspect: false, phase: Phase::Awake };
     const HARD: Outcome =
         Outcome { signal: Signal::Hard, sample: Sample::Penalty, earns: false, rest: None };
 
@@ -328,6 +340,28 @@ mod tests {
         }
         assert!(!takes(Level::Doubtful, SEEN, later) && takes(Level::AnyUp, SEEN, later));
         assert!(Vital::new((0, 0), 1.0, now).candidate(Level::AnyUp, SEEN, now).is_none());
+    }
+
+    #[test]
+    fn one_that_sleeps_is_nothing_but_one_to_wake_and_not_while_its_gate_is_shut() {
+        let now = clock::now();
+        let vital = Vital::new((1, 0), 1.0, now);
+        let asleep = Seen { up: false, suspect: false, phase: Phase::Asleep };
+        let waking = Seen { phase: Phase::Waking, ..asleep };
+        let levels = [Level::Well, Level::Doubtful, Level::AnyUp, Level::Waking, Level::Asleep];
+        let takes = |seen, now| levels.map(|level| vital.candidate(level, seen, now).is_some());
+        assert_eq!(takes(asleep, now), [false, false, false, false, true]);
+        assert_eq!(takes(waking, now), [false, false, false, true, false]);
+        assert_eq!(takes(SEEN, now), [true, true, true, false, false]);
+        for _ in 0..5 {
+            end(&vital, &HARD, vital.pass(), now);
+        }
+        assert_eq!(takes(asleep, now), [false; 5]);
+        let later = now + Duration::from_secs(5);
+        assert!(matches!(vital.look(0, (0, 2), later, false).0, Gate::Probing { free: true }));
+        assert_eq!(takes(asleep, later), [false, false, false, false, true]);
+        let drained = Vital::new((0, 0), 1.0, now);
+        assert!(drained.candidate(Level::Asleep, asleep, now).is_none());
     }
 
     #[test]

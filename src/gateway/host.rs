@@ -119,12 +119,19 @@ async fn look(snapshot: &Snapshot, upstream: Option<&str>, limit: Duration) -> V
         .collect()
 }
 
-/// Asks one replica whether it is there. One that does not answer is looked into by its keeper.
+/// Asks one replica whether it is there. One that does not answer is looked into by its keeper; one
+/// that sleeps is left alone.
 async fn look_at(member: &Member, limit: Duration, us: &Value) -> Value {
     let replica = &member.replica;
     let name = replica.spec.name.as_str();
-    let Some(live) = replica.live() else {
+    // It is not stopped while it is looked at.
+    let glance = replica.glance();
+    let Some(live) = replica.live().filter(|_| glance.is_some()) else {
         let why = match replica.state() {
+            State::Asleep => {
+                let why = "it is asleep: nobody uses it, and a call wakes it";
+                return json!({ "name": name, "asleep": true, "detail": why });
+            }
             State::Down(why) => why,
             State::Starting | State::Up { .. } => "it is still starting".to_owned(),
         };

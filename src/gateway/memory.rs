@@ -23,10 +23,22 @@ pub struct Memory {
     files: Option<Files>,
 }
 
+/// What is remembered of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// What it offered.
+    pub part: Part,
+    /// It told when a single resource changed.
+    pub subscribe: bool,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Kept {
     layout: u32,
     modern: bool,
+    /// Not in files of before.
+    #[serde(default)]
+    subscribe: bool,
     tools: Vec<Box<RawValue>>,
     prompts: Vec<Box<RawValue>>,
     resources: Vec<Box<RawValue>>,
@@ -45,7 +57,7 @@ impl Memory {
     }
 
     /// What an upstream offered when it was last seen.
-    pub fn recall(&self, spec: &UpstreamSpec) -> Option<Part> {
+    pub fn recall(&self, spec: &UpstreamSpec) -> Option<Remembered> {
         let content = match self.files.as_ref()?.get(&key(spec)) {
             Ok(content) => content?,
             Err(error) => {
@@ -58,23 +70,27 @@ impl Memory {
         let bytes = |items: &[Box<RawValue>]| {
             items.iter().map(|item| Bytes::copy_from_slice(item.get().as_bytes())).collect()
         };
-        (kept.layout == LAYOUT).then(|| Part {
+        let part = || Part {
             era,
             tools: bytes(&kept.tools),
             prompts: bytes(&kept.prompts),
             resources: bytes(&kept.resources),
             templates: bytes(&kept.templates),
-        })
+        };
+        let subscribe = kept.subscribe;
+        (kept.layout == LAYOUT).then(|| Remembered { part: part(), subscribe })
     }
 
     /// Remembers what an upstream offers. Blocks on the disk.
-    pub fn remember(&self, spec: &UpstreamSpec, part: &Part) {
+    pub fn remember(&self, spec: &UpstreamSpec, remembered: &Remembered) {
         let Some(files) = &self.files else { return };
+        let Remembered { part, subscribe } = remembered;
         let raw = |item: &Bytes| serde_json::from_slice::<Box<RawValue>>(item).ok();
         let all = |items: &[Bytes]| items.iter().filter_map(raw).collect();
         let kept = Kept {
             layout: LAYOUT,
             modern: part.era == Era::Modern,
+            subscribe: *subscribe,
             tools: all(&part.tools),
             prompts: all(&part.prompts),
             resources: all(&part.resources),
@@ -146,6 +162,7 @@ mod tests {
             trust_annotations: false,
             effects: std::collections::BTreeMap::new(),
             offer: OfferSpec::all("u"),
+            start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(vec![replica]),
             off: None,
         }
@@ -165,8 +182,11 @@ mod tests {
             resources: item("r"),
             templates: item("u"),
         };
-        memory.remember(&upstream("one"), &part);
-        assert_eq!(memory.recall(&upstream("one")).unwrap(), part);
+        for subscribe in [true, false] {
+            let all = Remembered { part: part.clone(), subscribe };
+            memory.remember(&upstream("one"), &all);
+            assert_eq!(memory.recall(&upstream("one")).unwrap(), all);
+        }
         assert!(memory.recall(&upstream("two")).is_none());
         assert!(Memory::default().recall(&upstream("one")).is_none());
     }

@@ -68,6 +68,7 @@ pub(super) fn replica(view: &MemberView) -> Value {
             put("version", version.as_str().into());
             put("era", version.era().as_str().into());
         }
+        State::Asleep => put("state", "asleep".into()),
         State::Down(why) => {
             put("state", "down".into());
             put("reason", why.as_str().into());
@@ -90,7 +91,7 @@ pub(super) fn replica(view: &MemberView) -> Value {
         put("latency_ms", latency(window));
     }
     put("lives", replica.lives().into());
-    put("restarts", replica.lives().saturating_sub(1).into());
+    put("restarts", replica.restarts().into());
     put("trips", view.trips.into());
     Value::Object(entry)
 }

@@ -7,7 +7,7 @@ use crate::base::UpstreamName;
 use crate::builtin::spec::BuiltinSpec;
 use crate::catalog::spec::{NamingSpec, OfferSpec};
 use crate::fleet::Effect;
-use crate::fleet::spec::PoolSpec;
+use crate::fleet::spec::{Isolation, PoolSpec};
 use crate::upstream::spec::ReplicaSpec;
 
 /// Everything behind the front.
@@ -32,6 +32,16 @@ pub struct CacheSpec {
     pub dir: Option<PathBuf>,
 }
 
+impl GatewaySpec {
+    /// The same with every upstream started at once: for those who want to see them.
+    #[must_use]
+    pub fn eager(&self) -> Self {
+        let mut eager = self.clone();
+        eager.upstreams.iter_mut().for_each(|upstream| upstream.start = Start::Eager);
+        eager
+    }
+}
+
 impl Default for CacheSpec {
     fn default() -> Self {
         Self { enabled: true, dir: None }
@@ -51,13 +61,31 @@ pub struct UpstreamSpec {
     pub effects: BTreeMap<String, Effect>,
     /// What of it is offered, under which names.
     pub offer: OfferSpec,
+    /// When its child processes are started.
+    pub start: Start,
     /// Its replicas and the rules over them.
     pub pool: PoolSpec,
     /// Why it is switched off (an unset variable, say); nothing of it is started.
     pub off: Option<String>,
 }
 
+/// When child processes are started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With the gateway: what is broken shows at once, and no call waits for a start.
+    #[default]
+    Eager,
+    /// By the first call, where it is remembered what they offer.
+    Lazy,
+}
+
 impl UpstreamSpec {
+    /// Whether its children may begin asleep. Nobody would know whether a required upstream is
+    /// there, and beside replicas of an upstream that keeps state others are made.
+    pub fn may_sleep(&self) -> bool {
+        self.start == Start::Lazy && !self.required && self.pool.isolation == Isolation::Shared
+    }
+
     /// The replicas that run: none of one that is switched off.
     pub fn running(&self) -> &[ReplicaSpec] {
         if self.off.is_some() { &[] } else { &self.pool.replicas }

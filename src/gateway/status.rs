@@ -34,13 +34,13 @@ impl Health {
     }
 }
 
-/// How one upstream is.
+/// How one upstream is. A replica that sleeps is as good as one that is up: a call wakes it.
 pub fn upstream(upstream: &Upstream) -> Health {
     if upstream.spec.off.is_some() {
         return Health::Disabled;
     }
     let replicas = &upstream.pool.replicas;
-    match replicas.iter().filter(|replica| replica.is_up()).count() {
+    match replicas.iter().filter(|replica| replica.is_usable()).count() {
         0 => Health::Unhealthy,
         up if up == replicas.len() => Health::Healthy,
         _ => Health::Degraded,
@@ -68,11 +68,11 @@ pub fn ready(snapshot: &Snapshot) -> bool {
     snapshot.upstreams.iter().filter(|u| u.spec.required).all(|u| u.listed)
 }
 
-/// Whether every replica of every upstream has come up or failed at least once.
+/// Whether every replica of every upstream has come up or failed at least once, or sleeps.
 pub fn all_tried(snapshot: &Snapshot) -> bool {
+    let ended = |state: &State| matches!(state, State::Down(_) | State::Asleep);
     let tried = |u: &Upstream| {
-        u.pool.is_up()
-            || u.pool.replicas.iter().all(|replica| matches!(replica.state(), State::Down(_)))
+        u.pool.is_up() || u.pool.replicas.iter().all(|replica| ended(&replica.state()))
     };
     snapshot.upstreams.iter().all(|u| tried(u) && (u.listed || !u.pool.is_up()))
 }
@@ -88,6 +88,7 @@ pub fn describe(upstream_: &Upstream) -> Value {
             let (state, detail) = match replica.state() {
                 State::Starting => ("starting", None),
                 State::Up { version } => ("up", Some(("version", version.as_str().to_owned()))),
+                State::Asleep => ("asleep", None),
                 State::Down(why) => ("down", Some(("reason", why))),
             };
             if let Some(object) = entry.as_object_mut() {

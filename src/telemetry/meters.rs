@@ -119,6 +119,7 @@ impl Meters {
         let gate = self.gauge(names::BREAKER_STATE, labels());
         ReplicaMeters {
             up,
+            asleep: self.gauge(names::UPSTREAM_ASLEEP, labels()),
             gate,
             answered: outcome("answered"),
             failed: outcome("failed"),
@@ -284,6 +285,8 @@ impl PoolMeters {
 pub struct ReplicaMeters {
     /// `mcp_upstream_up`
     pub up: Gauge,
+    /// `mcp_upstream_asleep`
+    pub asleep: Gauge,
     /// Requests that were answered.
     pub answered: Counter,
     /// Requests that failed.
@@ -312,6 +315,13 @@ impl ReplicaMeters {
         let labels =
             vec![Label::new("upstream", self.upstream.to_string()), Label::new("reason", reason)];
         self.meters.counter(names::CHILD_RESTARTS, labels).increment(1);
+    }
+
+    /// A child was stopped because nobody used it.
+    pub fn stopped_idle(&self) {
+        let labels =
+            vec![Label::new("upstream", self.upstream.to_string()), Label::new("reason", "idle")];
+        self.meters.counter(names::CHILD_STOPS, labels).increment(1);
     }
 }
 

@@ -87,6 +87,8 @@ pub const DURATION: &str = "mcp_request_duration_seconds";
 pub const CONNECTIONS: &str = "mcp_active_connections";
 /// Whether a replica takes calls.
 pub const UPSTREAM_UP: &str = "mcp_upstream_up";
+/// Whether a replica is asleep.
+pub const UPSTREAM_ASLEEP: &str = "mcp_upstream_asleep";
 /// Requests sent to a replica.
 pub const UPSTREAM_REQUESTS: &str = "mcp_upstream_requests_total";
 /// Duration of requests at a replica.
@@ -131,6 +133,8 @@ pub const CATALOG_ITEMS: &str = "mcp_catalog_items";
 pub const CATALOG_SKEW: &str = "mcp_catalog_skew";
 /// Restarts of children.
 pub const CHILD_RESTARTS: &str = "mcp_child_restarts_total";
+/// Stops of children that nobody used.
+pub const CHILD_STOPS: &str = "mcp_child_stops_total";
 /// Reloads of the configuration.
 pub const CONFIG_RELOADS: &str = "mcp_config_reloads_total";
 /// Which configuration since the start is in force.
@@ -159,7 +163,8 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
     (METHOD_REQUESTS, MetricKind::Counter, "Requests of methods other than tools/call"),
     (DURATION, MetricKind::Histogram, "Duration of tools/call in seconds, as the client sees it"),
     (CONNECTIONS, MetricKind::Gauge, "Client connections"),
-    (UPSTREAM_UP, MetricKind::Gauge, "1 while the replica takes calls"),
+    (UPSTREAM_UP, MetricKind::Gauge, "1 while the replica takes calls, or is asleep"),
+    (UPSTREAM_ASLEEP, MetricKind::Gauge, "1 while the child is not running because nobody uses it"),
     (UPSTREAM_REQUESTS, MetricKind::Counter, "Requests sent to the replica, by outcome"),
     (UPSTREAM_DURATION, MetricKind::Histogram, "Duration of requests at the replica in seconds"),
     (UPSTREAM_INFLIGHT, MetricKind::Gauge, "Requests in flight at the replica"),
@@ -198,6 +203,7 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
     (CATALOG_ITEMS, MetricKind::Gauge, "Items on offer, by kind"),
     (CATALOG_SKEW, MetricKind::Gauge, "Tools that not all replicas of the upstream offer alike"),
     (CHILD_RESTARTS, MetricKind::Counter, "Ends of child processes that were up, by reason"),
+    (CHILD_STOPS, MetricKind::Counter, "Child processes that were stopped while all was well"),
     (CONFIG_RELOADS, MetricKind::Counter, "Reloads of the configuration, by result"),
     (
         CONFIG_GENERATION,

@@ -275,6 +275,23 @@ impl Running {
         }
     }
 
+    /// The same for a child that nobody uses. As soon as somebody wants it again it is not given
+    /// more time to end by itself, but asked: the call waits until it is gone.
+    pub async fn stop_idle(mut self, why: &Fault, wanted: impl Future<Output = ()>) {
+        let pace = StopPace::default();
+        self.channel.close(why);
+        tokio::select! {
+            biased;
+            ended = tokio::time::timeout(pace.closed, self.child.wait()) => {
+                if ended.is_ok() {
+                    return;
+                }
+            }
+            () = wanted => {}
+        }
+        self.stop(StopPace { closed: Duration::ZERO, ..pace }, why).await;
+    }
+
     /// Stops a probe in the background: nobody waits for it.
     fn throw_away(self, tasks: &Tasks) {
         tasks.spawn(async move {

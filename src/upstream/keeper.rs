@@ -39,6 +39,11 @@ impl Keeper {
         let mut ends = Ends::default();
         let mut told = String::new();
         loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.replica.wakes() => {}
+            }
             let life = self.life(client.as_ref()).await;
             if stop.is_cancelled() {
                 return;
@@ -48,6 +53,11 @@ impl Keeper {
             let again = matches!(life.end, End::Greet(_));
             let fault = match life.end {
                 End::Down(fault) | End::Greet(fault) => fault,
+                End::Idle => {
+                    // It did nothing wrong: nothing is counted, and nothing waited for.
+                    failures = 0;
+                    continue;
+                }
             };
             if again {
                 // It is there and is greeted anew at once: calls that wait go on waiting.
@@ -148,8 +158,18 @@ impl Keeper {
 
     /// Leaves a replica in order: nothing of it stays behind.
     async fn part(&self, session: Session, life: &Life) {
+        let (End::Down(why) | End::Greet(why)) = &life.end else {
+            // Calls see it asleep already, and may wake it again while it is stopped.
+            let (upstream, replica) = (&self.replica.upstream, &self.replica.spec.name);
+            tracing::info!(%upstream, %replica, "nobody uses it; it is stopped until a call");
+            self.replica.meters.stopped_idle();
+            let why = Fault::gateway(Kind::Cancelled, "it is stopped because nobody uses it");
+            if let Some(running) = session.child {
+                running.stop_idle(&why, self.replica.wakes()).await;
+            }
+            return;
+        };
         self.replica.set_down(State::Starting);
-        let (End::Down(why) | End::Greet(why)) = &life.end;
         if let Some(running) = session.child {
             running.stop(StopPace::default(), why).await;
         }

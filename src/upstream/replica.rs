@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::base::{Fault, Kind, Sent, UpstreamName};
+use crate::base::{Fault, Kind, Sent, UpstreamName, clock};
 use crate::proto::headers::encode_value;
 use crate::proto::{Era, Level, Method, Offers, Version, legacy, modern};
 use crate::telemetry::ReplicaMeters;
@@ -18,7 +18,9 @@ use crate::telemetry::ReplicaMeters;
 use super::events::Events;
 use super::exchange::{Caller, Dialect, Done, Exchange, Request};
 use super::http::{HttpLink, named};
+use super::idle::Rest;
 use super::lobby::{Mailbox, Seat};
+use super::nap::{Hold, Nap, Phase};
 use super::place::Place;
 use super::spec::{HealthSpec, ReplicaKind, ReplicaSpec};
 use super::stdio::StdioLink;
@@ -197,6 +199,8 @@ pub enum State {
         /// The revision it speaks.
         version: Version,
     },
+    /// A child that is not running because nobody uses it: the next call starts it.
+    Asleep,
     /// Not taking calls, for this reason; it is tried again.
     Down(String),
 }
@@ -248,6 +252,10 @@ pub struct Replica {
     relist: Notify,
     live: ArcSwapOption<Live>,
     state: Mutex<State>,
+    /// Whether it sleeps, and who keeps it awake.
+    nap: Nap,
+    /// How often it came up after it had slept.
+    wakes: AtomicU32,
     /// It was up or down at least once.
     tried: AtomicBool,
     /// `mcp_upstream_up` is this one's to say.
@@ -289,6 +297,8 @@ impl Replica {
             relist: Notify::new(),
             live: ArcSwapOption::empty(),
             state: Mutex::new(State::Starting),
+            nap: Nap::new(),
+            wakes: AtomicU32::new(0),
             tried: AtomicBool::new(false),
             counted: AtomicBool::new(false),
             doubt: Notify::new(),
@@ -374,6 +384,113 @@ impl Replica {
         self.state.lock().clone()
     }
 
+    // === sleep ===
+
+    pub(super) fn nap(&self) -> &Nap {
+        &self.nap
+    }
+
+    /// Whether it sleeps.
+    pub fn phase(&self) -> Phase {
+        self.nap.phase()
+    }
+
+    /// Whether calls can have it: it takes them now, or as soon as it is awake.
+    pub fn is_usable(&self) -> bool {
+        self.is_up() || self.phase() != Phase::Awake
+    }
+
+    /// How often it came up again without having slept before.
+    pub fn restarts(&self) -> u32 {
+        self.lives().saturating_sub(1).saturating_sub(self.wakes.load(Ordering::Relaxed))
+    }
+
+    /// A child is stopped when it was not used for so long; zero or `None` = never.
+    pub fn set_idle_stop(&self, after: Option<Duration>) {
+        self.nap.set_after(after.filter(|_| self.is_child()));
+    }
+
+    /// Somebody is at it now, and it does not fall asleep under them; `None` if it sleeps already.
+    pub fn hold(self: &Arc<Self>) -> Option<Hold> {
+        self.held(true)
+    }
+
+    /// The same for a look, which is no use of it.
+    pub fn glance(self: &Arc<Self>) -> Option<Hold> {
+        self.held(false)
+    }
+
+    fn held(self: &Arc<Self>, uses: bool) -> Option<Hold> {
+        if !self.is_child() {
+            return Some(Hold::new(None, uses));
+        }
+        self.nap.hold().then(|| Hold::new(Some(Arc::clone(self)), uses))
+    }
+
+    /// Wakes it, if it sleeps. Whoever holds the answer can wait for it to be up: it does not fall
+    /// asleep again before. `None` if it does not sleep.
+    pub fn rouse(self: &Arc<Self>) -> Option<Hold> {
+        let starts = || self.enter(State::Starting, 1.0);
+        let roused = self.nap.rouse(starts);
+        if roused {
+            self.stir.notify_waiters();
+        }
+        roused.then(|| Hold::new(Some(Arc::clone(self)), true))
+    }
+
+    /// It is not started before somebody wants it. For one that nobody keeps yet.
+    pub fn begin_asleep(&self) {
+        self.nap.begin_asleep();
+        self.tried.store(true, Ordering::Release);
+        self.enter(State::Asleep, 1.0);
+    }
+
+    /// Resolves when nobody has used it for so long that it sleeps from now on: no call is at it,
+    /// and none gets there. Nothing is lost if the future is dropped.
+    pub(super) async fn falls_asleep(&self) {
+        loop {
+            let watched = !self.watched.borrow().is_empty();
+            let goes = || {
+                self.live.store(None);
+                *self.taken.lock() = Arc::default();
+                self.enter(State::Asleep, 1.0);
+            };
+            match self.nap.settle(clock::now(), watched, goes) {
+                Rest::Now => {
+                    self.stir.notify_waiters();
+                    return;
+                }
+                Rest::Never => self.nap.stirred().await,
+                Rest::LookAt(due) => {
+                    drop(tokio::time::timeout_at(due.into(), self.nap.stirred()).await);
+                }
+            }
+        }
+    }
+
+    /// Resolves when somebody wants it: at once if it does not sleep.
+    pub(super) async fn wakes(self: &Arc<Self>) {
+        let mut watched = self.watched.clone();
+        while self.phase() == Phase::Asleep {
+            if !watched.borrow_and_update().is_empty() {
+                // A resource is to be watched: it stays awake for that, nobody waits.
+                drop(self.rouse());
+                return;
+            }
+            tokio::select! {
+                () = self.nap.stirred() => {}
+                Ok(()) = watched.changed() => {}
+            }
+        }
+    }
+
+    /// It was used a moment ago.
+    pub(super) fn touch(&self) {
+        self.nap.touch(clock::now());
+    }
+
+    // === what its keeper says ===
+
     /// Whether it starts for the first time.
     pub fn is_new(&self) -> bool {
         !self.tried.load(Ordering::Acquire)
@@ -433,10 +550,15 @@ impl Replica {
         // First what calls look at: nobody must find it neither starting nor up.
         self.good_looks.store(0, Ordering::Relaxed);
         self.suspect.store(false, Ordering::Relaxed);
-        self.lives.fetch_add(1, Ordering::AcqRel);
-        self.live.store(Some(live));
-        self.tried.store(true, Ordering::Release);
-        self.enter(State::Up { version }, 1.0);
+        let lived = self.lives.fetch_add(1, Ordering::AcqRel) > 0;
+        if lived && self.phase() == Phase::Waking {
+            self.wakes.fetch_add(1, Ordering::Relaxed);
+        }
+        self.nap.awake(clock::now(), || {
+            self.live.store(Some(live));
+            self.tried.store(true, Ordering::Release);
+            self.enter(State::Up { version }, 1.0);
+        });
         self.stir.notify_waiters();
     }
 
@@ -445,8 +567,13 @@ impl Replica {
         self.live.store(None);
         if matches!(state, State::Down(_)) {
             self.tried.store(true, Ordering::Release);
+            // One that could not be woken is down like any other.
+            self.nap.awake(clock::now(), || self.enter(state, 0.0));
+        } else {
+            // One that wakes up is not missing.
+            let up = if self.phase() == Phase::Waking { 1.0 } else { 0.0 };
+            self.enter(state, up);
         }
-        self.enter(state, 0.0);
         self.stir.notify_waiters();
     }
 
@@ -455,6 +582,7 @@ impl Replica {
         *state = entered;
         if self.is_counted() {
             self.meters.up.set(up);
+            self.meters.asleep.set(if *state == State::Asleep { 1.0 } else { 0.0 });
         }
     }
 
@@ -464,8 +592,11 @@ impl Replica {
         // Whoever changes the state waits, so that the last word is the right one.
         let state = self.state.lock();
         self.counted.store(counted, Ordering::Release);
-        let up = if matches!(*state, State::Up { .. }) { 1.0 } else { 0.0 };
+        let says = |yes| if yes { 1.0 } else { 0.0 };
+        let asleep = *state == State::Asleep;
+        let up = says(asleep || matches!(*state, State::Up { .. }));
         self.meters.up.set(if counted { up } else { f64::NAN });
+        self.meters.asleep.set(if counted { says(asleep) } else { f64::NAN });
         // Whoever takes a name over begins with an open gate.
         self.meters.gate.set(if counted { 0.0 } else { f64::NAN });
     }

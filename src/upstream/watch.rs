@@ -41,6 +41,8 @@ pub enum End {
     Down(Fault),
     /// The replica must be greeted anew, at once: it speaks another era, or lost our session.
     Greet(Fault),
+    /// Nobody used the child for long: it sleeps.
+    Idle,
 }
 
 /// Watches a session. Every new list is reported, and every change of a watched resource.
@@ -107,7 +109,9 @@ impl Watch<'_> {
                         subscription = None;
                     }
                     self.replica.set_taken(uris);
+                    self.replica.touch();
                 }
+                () = self.replica.falls_asleep() => return End::Idle,
                 news = self.live.events.next() => self.take(news).await,
             }
         }

@@ -16,6 +16,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_request_duration_seconds", "histogram", &["tool_name"]),
     ("mcp_active_connections", "gauge", &[]),
     ("mcp_upstream_up", "gauge", &["upstream", "replica"]),
+    ("mcp_upstream_asleep", "gauge", &["upstream", "replica"]),
     ("mcp_upstream_requests_total", "counter", &["upstream", "replica", "outcome"]),
     ("mcp_upstream_duration_seconds", "histogram", &["upstream", "replica"]),
     ("mcp_upstream_inflight", "gauge", &["upstream", "replica"]),
@@ -38,6 +39,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_catalog_items", "gauge", &["kind"]),
     ("mcp_catalog_skew", "gauge", &["upstream"]),
     ("mcp_child_restarts_total", "counter", &["upstream", "reason"]),
+    ("mcp_child_stops_total", "counter", &["upstream", "reason"]),
     ("mcp_build_info", "gauge", &["version"]),
     ("mcp_config_generation", "gauge", &[]),
     ("mcp_config_reloads_total", "counter", &["result"]),
@@ -227,6 +229,7 @@ fn names_kinds_and_labels_of_the_metrics_are_the_contract() {
         }
     }
     let never = [
+        "mcp_child_stops_total",
         "mcp_child_restarts_total",
         "mcp_ejections_total",
         "mcp_hedges_total",

@@ -29,6 +29,7 @@ mod gates;
 mod handshakes;
 mod hanging_list;
 mod hidden;
+mod idle;
 mod inflight;
 mod isolation;
 mod key_verbs;

@@ -12,7 +12,7 @@ use waypost::catalog::spec::OfferSpec;
 use waypost::fleet::Effect;
 use waypost::fleet::breaker::Gate;
 use waypost::fleet::spec::{BALANCES, PoolSpec};
-use waypost::gateway::spec::{CacheSpec, GatewaySpec, UpstreamSpec};
+use waypost::gateway::spec::{CacheSpec, GatewaySpec, Start, UpstreamSpec};
 use waypost::proto;
 use waypost::telemetry::Meters;
 use waypost::upstream::backoff::LOOP_REST;
@@ -345,6 +345,7 @@ impl World {
             trust_annotations: self.plan.trusted,
             effects,
             offer: OfferSpec { exclude, ..OfferSpec::all(&prefix) },
+            start: Start::Eager,
             pool,
             off: None,
         }

@@ -47,7 +47,7 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
 
 /// Starts the upstreams, and adds to the report what they show.
 async fn ask(spec: &Spec, environment: &Environment, report: &mut Report) -> anyhow::Result<()> {
-    let app = App::start(&spec.gateway, Process::this(environment)?, Meters::new());
+    let app = App::start(&spec.gateway.eager(), Process::this(environment)?, Meters::new());
     app.settled(SETTLE_MAX).await;
     let snapshot = app.gateway.snapshot();
     for (key, what) in findings(&snapshot) {
@@ -63,7 +63,7 @@ fn findings(snapshot: &Snapshot) -> Vec<(String, String)> {
     for upstream in &snapshot.upstreams {
         for replica in &upstream.pool.replicas {
             let why = match replica.state() {
-                State::Up { .. } => continue,
+                State::Up { .. } | State::Asleep => continue,
                 State::Starting => "is still starting".to_owned(),
                 State::Down(why) => format!("is down: {why}"),
             };

@@ -32,7 +32,9 @@ async fn answer(arguments: &[u8], host: &dyn Host) -> Result<ToolReply, ToolRepl
     let limit = Duration::from_secs(seconds.into());
     let upstreams = host.look(only.as_deref(), limit).await;
     let replicas = || upstreams.iter().flat_map(|one| show::list(one, "replicas"));
-    let asked = replicas().count();
+    // One that sleeps is not asked.
+    let sleeps = |one: &&Value| one.get("asleep") == Some(&Value::Bool(true));
+    let asked = replicas().filter(|one| !sleeps(one)).count();
     let answered = replicas().filter(|one| one.get("answers") == Some(&Value::Bool(true))).count();
     let mut lines = vec![format!("{answered} of {asked} replicas answer.")];
     for one in &upstreams {
@@ -69,11 +71,18 @@ fn definition() -> Bytes {
         "type": "object",
         "properties": {
             "name": { "type": "string" },
-            "answers": { "type": "boolean", "description": "It answered: any answer counts." },
+            "answers": {
+                "type": "boolean",
+                "description": "It answered: any answer counts. Not there if it was not asked.",
+            },
+            "asleep": {
+                "type": "boolean",
+                "description": "It is not running, because nobody uses it, and was not asked.",
+            },
             "took_ms": { "type": "number", "description": "How long the answer, or the failure, took." },
             "detail": { "type": "string", "description": "What it answered, or why it did not." },
         },
-        "required": ["name", "answers", "detail"],
+        "required": ["name", "detail"],
         "additionalProperties": false,
     });
     Definition {

@@ -19,7 +19,7 @@ pub(super) fn replica(more: &[(&str, Value)]) -> Value {
     let mut properties: Map<String, Value> = [
         ("name", text()),
         ("kind", word(&["child", "http"])),
-        ("state", word(&["starting", "up", "down"])),
+        ("state", word(&["starting", "up", "asleep", "down"])),
         ("version", text()),
         ("era", word(&["modern", "legacy"])),
         ("reason", text()),

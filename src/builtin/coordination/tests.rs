@@ -87,8 +87,9 @@ impl Host for Table {
         assert!(limit <= Duration::from_secs(5));
         let good = json!({ "name": "a", "answers": true, "took_ms": 1.5, "detail": "it answered" });
         let bad = json!({ "name": "b", "answers": false, "detail": "it is still starting" });
+        let idle = json!({ "name": "c", "asleep": true, "detail": "it is asleep" });
         let upstream =
-            |name| json!({ "name": name, "status": "degraded", "replicas": [good, bad] });
+            |name| json!({ "name": name, "status": "degraded", "replicas": [good, bad, idle] });
         let all = ["u", "w"].into_iter().filter(|name| only.is_none_or(|only| only == *name));
         Box::pin(std::future::ready(all.map(upstream).collect()))
     }

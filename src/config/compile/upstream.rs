@@ -13,9 +13,9 @@ use crate::config::file;
 use crate::config::problem::{At, Findings};
 use crate::config::text::join;
 use crate::fleet::spec::{
-    Balance, Effect, Expression, HashOn, Isolation, PoolSpec, TIMEOUT, TIMEOUT_MAX,
+    Balance, Effect, Expression, HashOn, IDLE_STOP, Isolation, PoolSpec, TIMEOUT, TIMEOUT_MAX,
 };
-use crate::gateway::spec::UpstreamSpec;
+use crate::gateway::spec::{Start, UpstreamSpec};
 use crate::upstream::spec::{EraPolicy, ReplicaSpec};
 
 /// What must be left of `name_max` for the name of a tool.
@@ -48,6 +48,10 @@ pub(super) fn compile(
                 trust_annotations: upstream.trust_annotations.unwrap_or(false),
                 effects: upstream.tools.effect.0.iter().map(effect).collect(),
                 offer,
+                start: match upstream.start {
+                    None | Some(file::Start::Eager) => Start::Eager,
+                    Some(file::Start::Lazy) => Start::Lazy,
+                },
                 pool,
                 off,
             }),
@@ -164,6 +168,7 @@ fn pool(
             None | Some(file::Isolation::Shared) => Isolation::Shared,
             Some(file::Isolation::Session) => Isolation::Session,
         },
+        idle_stop: upstream.idle_stop.map_or(IDLE_STOP, |time| time.0),
         balance: balance(upstream, path, findings),
         hash_on: hash_on(upstream, path, findings),
         timeout,

@@ -29,6 +29,7 @@ fn upstream(name: &str, replicas: Vec<ReplicaSpec>) -> UpstreamSpec {
         trust_annotations: false,
         effects: BTreeMap::new(),
         offer: OfferSpec::all(name),
+        start: crate::gateway::spec::Start::Eager,
         pool: PoolSpec::new(replicas),
         off: None,
     }

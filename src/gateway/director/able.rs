@@ -84,7 +84,7 @@ impl Director {
     fn era_of(&self, at: usize, seat: usize) -> Option<Era> {
         let standing = self.upstreams.get(at)?;
         let known = standing.listed.get(seat)?.known.as_ref().map(|known| known.part.era);
-        known.or_else(|| Some(standing.recalled.as_ref()?.era))
+        known.or_else(|| Some(standing.recalled.as_ref()?.part.era))
     }
 
     /// A replica is of this era: beside a legacy one stands one for each kind of clients.

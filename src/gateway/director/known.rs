@@ -7,6 +7,7 @@ use crate::catalog::skew::{Copy, United, unite};
 use crate::catalog::spec::OfferSpec;
 use crate::catalog::{Merged, Owner, Part, Report, Source, merge};
 use crate::gateway::listed::{Known, Listed, kept};
+use crate::gateway::memory::Remembered;
 use crate::gateway::snapshot::View;
 use crate::proto::Abilities;
 use crate::upstream::Replica;
@@ -24,17 +25,20 @@ impl Director {
 
     /// Keeps what an upstream offers for the next start, if it is news.
     pub(super) fn remember(&mut self, at: usize) {
-        let known = self.known(at, Abilities::NONE).map(|known| known.part.clone());
-        let (Some(part), Some(standing)) = (known, self.upstreams.get_mut(at)) else { return };
-        if standing.saved && standing.recalled.as_ref() == Some(&part) {
+        let known = self.known(at, Abilities::NONE).map(|known| Remembered {
+            part: known.part.clone(),
+            subscribe: known.offers.subscribe,
+        });
+        let (Some(news), Some(standing)) = (known, self.upstreams.get_mut(at)) else { return };
+        if standing.saved && standing.recalled.as_ref() == Some(&news) {
             return;
         }
         let (memory, spec) = (self.memory.clone(), Arc::clone(&standing.upstream.spec));
-        (standing.saved, standing.recalled) = (true, Some(part.clone()));
+        (standing.saved, standing.recalled) = (true, Some(news.clone()));
         if !memory.keeps() {
             return;
         }
-        let write = tokio::task::spawn_blocking(move || memory.remember(&spec, &part));
+        let write = tokio::task::spawn_blocking(move || memory.remember(&spec, &news));
         self.tasks.spawn(async move { drop(write.await) });
     }
 
@@ -93,7 +97,7 @@ impl Director {
     /// what is remembered from before our start.
     pub(super) fn offered(&self, at: usize, abilities: Abilities) -> Option<&Part> {
         let known = self.known(at, abilities).map(|known| &known.part);
-        known.or_else(|| self.upstreams.get(at)?.recalled.as_ref())
+        known.or_else(|| Some(&self.upstreams.get(at)?.recalled.as_ref()?.part))
     }
 
     /// What is known of an upstream: of its first replica for these clients that is up, else of the

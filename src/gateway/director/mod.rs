@@ -27,7 +27,7 @@ use super::Gateway;
 use super::changes::Changes;
 use super::demand::Wanted;
 use super::listed::Listed;
-use super::memory::Memory;
+use super::memory::{Memory, Remembered};
 use super::snapshot::{Snapshot, Upstream};
 use super::spec::UpstreamSpec;
 
@@ -107,16 +107,18 @@ struct Standing {
     /// What its replicas listed, in their order.
     listed: Vec<Listed>,
     /// What it offered when it was last seen, until it lists.
-    recalled: Option<Part>,
+    recalled: Option<Remembered>,
     /// Whether that is on disk, where the next start looks for it.
     saved: bool,
 }
 
 impl Standing {
-    fn new(member: Member, recalled: Option<Part>) -> Self {
+    fn new(member: Member, recalled: Option<Remembered>) -> Self {
         let Member { id, spec, pool } = member;
         let listed = pool.replicas.iter().map(|_| Listed::default()).collect();
-        let offers = crate::proto::Offers::default();
+        // What it can be asked to watch is known before it is up, or while it sleeps.
+        let subscribe = recalled.as_ref().is_some_and(|recalled| recalled.subscribe);
+        let offers = crate::proto::Offers { subscribe, ..crate::proto::Offers::default() };
         let upstream =
             Upstream { id, spec, pool, listed: false, known: false, offers, listings: 0 };
         let saved = recalled.is_some();

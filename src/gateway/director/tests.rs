@@ -69,6 +69,7 @@ impl Stage {
             trust_annotations: false,
             effects: BTreeMap::new(),
             offer: OfferSpec::all(name),
+            start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(vec![replica.clone()]),
             off: None,
         };
