@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use waypost::app::App;
 use waypost::base::Tasks;
+use waypost::upstream::nap::Phase;
 use waypost::upstream::replica::Link;
 
 use crate::host::Host;
@@ -82,7 +83,7 @@ pub(crate) fn peace(ledger: &Ledger) {
 /// I9: what is left of calls when all of them have ended.
 pub(crate) fn quiet(ledger: &Ledger, app: &App, tasks: &Tasks, hosts: &[&Host]) {
     let snapshot = app.gateway.snapshot();
-    let mut expected = 0;
+    let (mut expected, mut asleep) = (0, Vec::new());
     for upstream in &snapshot.upstreams {
         let pool = &upstream.pool;
         let name = &pool.upstream;
@@ -105,8 +106,9 @@ pub(crate) fn quiet(ledger: &Ledger, app: &App, tasks: &Tasks, hosts: &[&Host]) 
                 let waiting = link.channel().waiting();
                 ledger.breach(format!("I9: {waiting} wait for answers of {name}"));
             }
-            // A keeper; the reader, the writer and the stderr of a child.
-            expected += if replica.is_child() { 4 } else { 1 };
+            // A keeper; the reader, the writer and the stderr of a child that is awake.
+            expected += if replica.is_child() && replica.is_up() { 4 } else { 1 };
+            asleep.extend((replica.phase() == Phase::Asleep).then(|| name.as_str().to_owned()));
         }
     }
     if tasks.len() != expected {
@@ -114,7 +116,8 @@ pub(crate) fn quiet(ledger: &Ledger, app: &App, tasks: &Tasks, hosts: &[&Host]) 
         ledger.breach(text);
     }
     for host in hosts {
-        let processes = usize::from(host.traits.child);
+        let sleeps = asleep.iter().any(|name| name == host.name());
+        let processes = usize::from(host.traits.child && !sleeps);
         if host.processes() != processes {
             let text = format!("I9: {} has {} processes", host.name(), host.processes());
             ledger.breach(text);

@@ -38,6 +38,11 @@ const BACK_WITHIN: Duration = Duration::from_secs(35);
 /// A server learns within this time that a call is not wanted any more (I7).
 const CANCELLED_WITHIN: Duration = Duration::from_millis(100);
 
+/// Longer than any world, in milliseconds.
+const IDLE_NEVER: u64 = 36_000_000;
+/// Children that nobody uses are gone so long after they fell asleep.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+
 /// Calls at a replica that is no longer configured have so long to end.
 const DRAIN: Duration = Duration::from_mins(1);
 
@@ -94,6 +99,8 @@ struct Plan {
     /// A server behind a URL, alone, vanishes with its machine after much work and is back at once:
     /// all connections to it are half-open then.
     vanishes: bool,
+    /// Children are stopped when nobody used them for so long.
+    idle: Duration,
     /// How often another configuration is loaded.
     reloads: usize,
     strikes: Vec<Strike>,
@@ -144,9 +151,22 @@ impl Plan {
             peace,
             lame,
             vanishes,
+            idle: Duration::from_millis(dice.pick(&[IDLE_NEVER, IDLE_NEVER, 20, 1_000, 5_000])),
             reloads: if peace { dice.below(9) } else { dice.pick(&[0, 0, 1, 4]) },
             strikes,
         }
+    }
+
+    /// Until streams are drained, notices of giving up are taken, and children that fall asleep are
+    /// gone.
+    fn rest(&self) -> Duration {
+        let stops = if self.naps() { self.idle + STOPPED_WITHIN } else { Duration::ZERO };
+        Duration::from_secs(5) + stops
+    }
+
+    /// Whether children fall asleep in it.
+    fn naps(&self) -> bool {
+        self.idle < Duration::from_millis(IDLE_NEVER)
     }
 
     fn classes(&self) -> (Class, Class) {
@@ -260,8 +280,7 @@ impl World {
         let healed = self.ledger.now();
         self.heals(&app, &desk, healed).await;
         self.cancels(&desk).await;
-        // Streams are drained, notices of giving up are taken.
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(self.plan.rest()).await;
         self.opens(&app);
         check::books(&self.ledger, self.plan.upstreams, healed, clear);
         if self.plan.peace {
@@ -331,6 +350,7 @@ impl World {
         pool.balance = BALANCES[self.dice.pick(&[0, 0, 0, 1, 2, 3, 4, 5])].1.clone();
         (pool.timeout, pool.timeout_max) = (self.plan.timeout, self.plan.timeout_max);
         pool.retry.on_server_error = self.dice.coin();
+        pool.idle_stop = self.plan.idle;
         let prefix = prefix(place);
         let mut effects = BTreeMap::new();
         if self.plan.operator {
@@ -448,7 +468,7 @@ impl World {
         for upstream in &app.gateway.snapshot().upstreams {
             for member in &upstream.pool.members {
                 let name = &member.replica.spec.name;
-                if !member.replica.is_up() {
+                if !member.replica.is_usable() {
                     let state = member.replica.state();
                     self.ledger.breach(format!("I10: {name} is {state:?}"));
                 }
@@ -470,6 +490,9 @@ impl World {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let page = self.ledger.page(op).unwrap();
             let Some((ended, ..)) = page.ended else { continue };
+            if self.plan.naps() && outcome == Outcome::GivenUp && page.reached == 0 {
+                continue; // it was given up while it waited for a child to wake
+            }
             if outcome != Outcome::GivenUp || page.reached == 0 {
                 self.ledger.breach(format!("I10: op {op} did not get anywhere: {outcome:?}"));
                 continue;
