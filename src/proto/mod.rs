@@ -16,6 +16,7 @@ pub mod ladder;
 pub mod legacy;
 pub mod level;
 pub mod listen;
+pub mod mapping;
 pub mod members;
 pub mod meta;
 pub mod method;
