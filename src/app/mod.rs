@@ -122,6 +122,7 @@ impl App {
         };
         let mut writer = Director::new(parts, &meters);
         let gateway = Gateway::new(writer.build(None), demands, updates, &meters);
+        gateway.keep_at_most(spec.keep);
         let inbox = Inbox { events: happened, demands: demanded, orders: ordered };
         director.spawn(writer.run(gateway.clone(), inbox, director.stop_token().clone()));
         live.raise(&built.fresh);

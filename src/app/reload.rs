@@ -46,6 +46,7 @@ impl App {
         self.warm(&built).await?;
         let turned = self.turn(new, &built).await?;
         self.live.adopt(new, &built);
+        self.gateway.keep_at_most(new.keep);
         self.part(built, turned, grace);
         Ok(diff)
     }

@@ -34,6 +34,9 @@ pub(super) struct File {
     /// The tools that run inside the gateway.
     #[serde(default)]
     pub(super) tools: Tools,
+    /// How much is kept of good results, for fallbacks with `cached`.
+    #[serde(default)]
+    pub(super) fallback: Keep,
     /// The MCP servers behind the gateway, by name.
     #[serde(default)]
     pub(super) upstreams: Named<Upstream>,
@@ -117,6 +120,22 @@ pub(super) struct Catalog {
     /// Where that catalog is kept; empty = the user's cache folder.
     #[schemars(extend("default" = ""))]
     pub(super) cache_dir: Option<String>,
+}
+
+/// `[fallback]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the file")]
+pub(super) struct Keep {
+    /// Most results that are kept, of all tools and principals together.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 1000))]
+    pub(super) cache_entries: Option<u32>,
+    /// Most bytes of one result with its arguments; larger ones are not kept.
+    #[schemars(range(min = 1024, max = 262_144), extend("default" = 65_536))]
+    pub(super) cache_entry_bytes: Option<u32>,
+    /// Most bytes of all of them.
+    #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = 16_777_216))]
+    pub(super) cache_bytes: Option<u32>,
 }
 
 /// `[defaults]`
@@ -324,6 +343,61 @@ pub(super) struct Upstream {
     /// How much it gets at once.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// Its own tool name → what answers in place of the tool while it is away.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub(super) fallback: Named<Fallback>,
+}
+
+/// `[upstreams.NAME.fallback.TOOL]`: the steps are taken in this order.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fallback {
+    /// The exposed name of another tool. "" = none.
+    #[schemars(extend("default" = ""))]
+    pub(super) tool: Option<String>,
+    /// The name of an argument → its name at the other tool, "" = left out. Others keep theirs.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub(super) arguments: Named<String>,
+    /// The name of an argument of the other tool → its value in every call.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub(super) constants: Named<Constant>,
+    /// The last good result, if it is no older than this. Only for tools that only read.
+    pub(super) cached: Option<PositiveTime>,
+    /// A text instead of a result. "" = none.
+    #[schemars(extend("default" = ""))]
+    pub(super) text: Option<String>,
+}
+
+/// A value of an argument.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Constant {
+    Flag(bool),
+    Whole(i64),
+    Number(f64),
+    Text(String),
+}
+
+impl JsonSchema for Constant {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Constant".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "number", "boolean"],
+            // What every parser of JSON keeps as it is.
+            "minimum": -9_007_199_254_740_991_i64,
+            "maximum": 9_007_199_254_740_991_i64,
+        })
+    }
 }
 
 /// Protocol generations.

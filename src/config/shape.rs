@@ -60,7 +60,8 @@ fn check_value(
     path: &str,
     findings: &mut Findings<'_>,
 ) -> bool {
-    let wanted = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+    let wanted = schema.get("type").map(|wanted| one_of(wanted, value.get_ref()));
+    let wanted = wanted.unwrap_or_default();
     match (wanted, value.get_mut()) {
         ("object", DeValue::Table(table)) => {
             check(table, schema, path, findings);
@@ -81,6 +82,19 @@ fn check_value(
             false
         }
     }
+}
+
+/// The type that a value must have; of several the one that it has, else the first.
+fn one_of<'s>(wanted: &'s Value, found: &DeValue<'_>) -> &'s str {
+    let Some(several) = wanted.as_array() else { return wanted.as_str().unwrap_or_default() };
+    let of_value = match found {
+        DeValue::Integer(_) | DeValue::Float(_) => "number",
+        DeValue::Boolean(_) => "boolean",
+        _ => "string",
+    };
+    let mut words = several.iter().filter_map(Value::as_str);
+    let first = words.clone().next().unwrap_or_default();
+    words.find(|word| *word == of_value).unwrap_or(first)
 }
 
 /// Checks every item. A list with a wrong item is left out whole: its other items would move.

@@ -20,11 +20,14 @@ use crate::upstream::{Mirrored, Told};
 use super::call::{Call, Reply};
 use super::director::FIRST_LIST_WAIT;
 use super::effect::{self, Nature};
-use super::errand::{End, Errand, refuse, upstream};
+use super::errand::{End, Errand, away, refuse, upstream};
+use super::fallback::{Covered, Heard};
 use super::host::Hosted;
 use super::names::{begins_with_prefix, denied, unknown, unlisted};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Upstream};
+use super::spec::FallbackSpec;
 use super::traced::traced;
+use super::wish::Wish;
 use super::{Inner, answer, subject, wish};
 
 /// An upstream is not asked again for unknown names more often than this.
@@ -213,8 +216,9 @@ async fn one_call(
             let mirrored = call.headers.map_or(Mirrored::Nothing, Mirrored::Headers);
             let nature = nature(snapshot, place, name, Hints::default(), call);
             let (span, since) = (call.shape.name, began);
-            let (pace, fits) = (None, None);
-            let errand = Errand { place, name, span, mirrored, nature, pace, fits, since };
+            let (pace, fits, fallback) = (None, None, fallback(snapshot, place, name, call));
+            let errand =
+                Errand { place, name, span, mirrored, nature, pace, fits, fallback, since };
             let end = upstream(inner, snapshot, errand, call, tell).await;
             timer.status = end.status;
             (end.reply, None)
@@ -225,16 +229,42 @@ async fn one_call(
         }
         Lookup::Unknown => {
             if let Some(upstream) = unlisted(snapshot, name) {
-                inner.unknown.meters.ended(Status::Unavailable, clock::now() - began);
-                let fault = upstream.pool.nobody();
-                let error = answer::error(&fault, Some(upstream.spec.name.as_str()));
-                (refuse(call, 200, &error), None)
+                let mut timer =
+                    Timer { meters: &inner.unknown.meters, began, status: Status::Cancelled };
+                let gone = (upstream, name, began);
+                let end = Box::pin(unheard(inner, snapshot, gone, call, tell)).await;
+                timer.status = Status::Unavailable;
+                (end.reply, None)
             } else {
                 inner.unknown.meters.ended(Status::Invalid, clock::now() - began);
                 (refuse(call, 200, &unknown(snapshot, call.caller.abilities, name)), None)
             }
         }
     }
+}
+
+/// A call of a tool whose upstream has not been heard of since our start, or not for so long that its
+/// tools are forgotten.
+async fn unheard(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    (upstream, name, since): (&Upstream, &str, Instant),
+    call: Call<'_>,
+    tell: &mut (dyn FnMut(Told) + Send),
+) -> End {
+    let fault = upstream.pool.nobody();
+    let named = upstream.spec.fallbacks.iter().find(|(_, fallback)| fallback.exposed == name);
+    let covered = named.zip(snapshot.place(upstream.id)).and_then(|((tool, _), place)| {
+        let fallback = fallback(snapshot, place, tool, call)?;
+        let effect = nature(snapshot, place, tool, Hints::default(), call).effect;
+        Some(Covered { upstream, tool, fallback, effect })
+    });
+    let Some(covered) = covered else {
+        let error = answer::error(&fault, Some(upstream.spec.name.as_str()));
+        return End::new(refuse(call, 200, &error), Status::Unavailable);
+    };
+    let failed = (&fault, Heard::default(), since);
+    away(inner, snapshot, covered, failed, call, tell).await.0
 }
 
 /// Makes an upstream list what it offers, and waits for the snapshot that shows it, no longer than
@@ -295,10 +325,25 @@ async fn known(
             let (name, span) = (&*tool.original, call.shape.name);
             let nature = nature(snapshot, place, name, tool.hints, call);
             let (pace, fits) = (Some(pace), snapshot.view(call.caller.abilities).fits(place, name));
-            let errand = Errand { place, name, span, mirrored, nature, pace, fits, since };
+            let fallback = fallback(snapshot, place, name, call);
+            let errand =
+                Errand { place, name, span, mirrored, nature, pace, fits, fallback, since };
             upstream(inner, snapshot, errand, call, tell).await
         }
     }
+}
+
+/// What stands in for a tool if its upstream is away: for no call that stands in itself, nor for one
+/// that is meant for a certain replica.
+fn fallback<'s>(
+    snapshot: &'s Snapshot,
+    place: usize,
+    name: &str,
+    call: Call<'_>,
+) -> Option<&'s FallbackSpec> {
+    let fallbacks = &snapshot.upstreams.get(place)?.spec.fallbacks;
+    let covered = !call.wish.stands_in && call.wish.replica.is_none();
+    if covered { fallbacks.get(name) } else { None }
 }
 
 /// What a second run of a call would do.
@@ -339,7 +384,8 @@ async fn builtin(inner: &Inner, snapshot: &Snapshot, tool: &Tool, call: Call<'_>
         Err(error) => return End::new(refuse(call, 200, &error), Status::Invalid),
     };
     let trace = asked.trace.then(|| Trace::new(clock::now()));
-    let host = Hosted { inner, snapshot, caller: call.caller, nested: call.wish.nested };
+    let Wish { nested, stands_in, .. } = call.wish;
+    let host = Hosted { inner, snapshot, caller: call.caller, nested, stands_in };
     let end = match builtin.call(arguments, &host).await {
         Ok(reply) => {
             let message = match call.caller.era {

@@ -23,8 +23,10 @@ use crate::upstream::{Done, Mirrored, Request, Subject, Told};
 
 use super::call::{Call, Message, Reply};
 use super::effect::Nature;
+use super::fallback::{Covered, Heard, Instead, instead, keep};
 use super::names::unknown;
 use super::snapshot::{Snapshot, Upstream};
+use super::spec::FallbackSpec;
 use super::traced::traced;
 use super::wish::{self, Asked, Hashable};
 use super::{Inner, answer};
@@ -46,6 +48,8 @@ pub(super) struct Errand<'a> {
     pub(super) pace: Option<&'a Arc<Pace>>,
     /// The replicas that offer the tool as the client knows it; `None` = all.
     pub(super) fits: Option<&'a Copies>,
+    /// What stands in for it if the upstream is away.
+    pub(super) fallback: Option<&'a FallbackSpec>,
     /// Since when the client waits.
     pub(super) since: Instant,
 }
@@ -58,7 +62,7 @@ pub(super) async fn upstream(
     call: Call<'_>,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> End {
-    let Errand { place, name, span, mirrored, nature, pace, fits, since } = errand;
+    let Errand { place, name, span, mirrored, nature, pace, fits, fallback, since } = errand;
     let Some(upstream) = snapshot.upstreams.get(place) else {
         let error = unknown(snapshot, call.caller.abilities, name);
         return End::new(refuse(call, 200, &error), Status::Invalid);
@@ -84,20 +88,57 @@ pub(super) async fn upstream(
         attempts: call.wish.attempts,
         trace: trace.as_ref(),
     };
-    let end = match upstream.pool.call(&request, &terms, tell).await {
-        Ok(Answered::Done { done, unsure }) => {
+    let effect = nature.effect;
+    let covered = fallback.map(|fallback| Covered { upstream, tool: name, fallback, effect });
+    let mut heard = Heard::default();
+    let hear = |told: Told| {
+        heard.note(&told);
+        tell(told);
+    };
+    let outcome = upstream.pool.call(&request, &terms, hear).await;
+    let (end, note) = match (outcome, covered) {
+        (Ok(Answered::Done { done, unsure }), covered) => {
             let end = settle(inner, place, upstream, &done, call);
+            if let Some(covered) = covered {
+                keep(inner, covered, heard, &done, call);
+            }
             // The last attempt did not run; one before it may have: the call has had its chance.
-            End { outdated: end.outdated.filter(|_| !unsure), ..end }
+            (End { outdated: end.outdated.filter(|_| !unsure), ..end }, None)
         }
-        Ok(Answered::Large(large, held)) => passes(upstream, large, held, call),
-        Err(fault) => faulty(upstream, &fault, call),
+        (Ok(Answered::Large(large, held)), _) => (passes(upstream, large, held, call), None),
+        (Err(fault), None) => (faulty(upstream, &fault, call), None),
+        (Err(fault), Some(covered)) => {
+            let failed = (&fault, heard, since);
+            // Rare: a future of its own, so that not every call carries it.
+            Box::pin(away(inner, snapshot, covered, failed, call, tell)).await
+        }
     };
     let Some(trace) = &trace else { return end };
-    let about = about(upstream, &asked, nature);
-    // Rare: a future of its own, so that not every call carries it.
+    let mut about = about(upstream, &asked, nature);
+    about.extend(note.map(|note| ("fallback".to_owned(), note)));
+    // Rare too.
     let reply = Box::pin(traced(end.reply, call, trace, about)).await;
     End { reply, ..end }
+}
+
+/// A call that failed, where something may stand in: the answer, and what a trace says of its way.
+/// Whatever answers, the call counts as one that failed.
+pub(super) async fn away(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    covered: Covered<'_>,
+    failed: (&Fault, Heard, Instant),
+    call: Call<'_>,
+    tell: &mut (dyn FnMut(Told) + Send),
+) -> (End, Option<Value>) {
+    let (fault, ..) = failed;
+    match instead(inner, snapshot, covered, failed, call, tell).await {
+        Ok(Instead { reply, note }) => {
+            shed(covered.upstream, fault);
+            (End::new(reply, answer::status(fault)), Some(note))
+        }
+        Err(note) => (faulty(covered.upstream, fault, call), Some(note)),
+    }
 }
 
 /// What the calls have in common that go to the same replica, where that is the rule.
@@ -147,11 +188,16 @@ fn faulty(upstream: &Upstream, fault: &Fault, call: Call<'_>) -> End {
     if fault.kind == Kind::StateLost {
         return state_lost(fault, call);
     }
+    shed(upstream, fault);
+    let error = answer::error(fault, Some(upstream.spec.name.as_str()));
+    End::new(refuse(call, 200, &error), answer::status(fault))
+}
+
+/// Counts a call that was refused at a bound.
+fn shed(upstream: &Upstream, fault: &Fault) {
     if fault.kind == Kind::Overloaded {
         upstream.pool.meters.shed.increment(1);
     }
-    let error = answer::error(fault, Some(upstream.spec.name.as_str()));
-    End::new(refuse(call, 200, &error), answer::status(fault))
 }
 
 /// The client must build the state that was lost anew: a result of the tool, so that the model sees

@@ -28,6 +28,8 @@ pub(super) struct Hosted<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) caller: &'a Caller,
     pub(super) nested: bool,
+    /// The call stands in for another one: nothing stands in for what it calls.
+    pub(super) stands_in: bool,
 }
 
 impl Host for Hosted<'_> {
@@ -37,7 +39,8 @@ impl Host for Hosted<'_> {
 
     fn call<'a>(&'a self, call: HostCall<'a>) -> HostFuture<'a, Outcome> {
         let HostCall { tool, arguments, strategy, replica, bytes_max } = call;
-        let wish = Wish { strategy, replica, attempts: None, nested: true };
+        let stands_in = self.stands_in;
+        let wish = Wish { strategy, replica, nested: true, stands_in, ..Wish::default() };
         let tool = nested::Tool { name: tool, arguments, bytes_max };
         nested::call(self.inner, self.caller, tool, wish)
     }

@@ -161,6 +161,7 @@ mod tests {
             required: false,
             trust_annotations: false,
             effects: std::collections::BTreeMap::new(),
+            fallbacks: std::collections::BTreeMap::new(),
             offer: OfferSpec::all("u"),
             start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(vec![replica]),

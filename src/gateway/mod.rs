@@ -10,6 +10,7 @@ pub mod director;
 pub mod dispatch;
 mod effect;
 pub mod errand;
+mod fallback;
 pub mod gauges;
 mod host;
 pub mod hub;
@@ -50,8 +51,10 @@ pub use wish::Wish;
 
 use self::demand::{Demands, Wanted};
 use self::dispatch::MethodMeters;
+use self::fallback::Shelf;
 use self::hub::Hub;
 use self::links::Links;
+use self::spec::KeepSpec;
 
 /// The gateway. Clones share it.
 #[derive(Clone, Debug)]
@@ -70,6 +73,7 @@ struct Inner {
     demands: Demands,
     hub: Arc<Hub>,
     links: Links,
+    shelf: Shelf,
     unknown: ToolRecord,
     methods: MethodMeters,
 }
@@ -91,6 +95,7 @@ impl Gateway {
             demands: Demands::new(demands),
             hub: Arc::new(Hub::new(updates)),
             links: Links::default(),
+            shelf: Shelf::default(),
             unknown: ToolRecord::new(meters, UNKNOWN_TOOL),
             methods: MethodMeters::new(meters),
         };
@@ -169,6 +174,11 @@ impl Gateway {
     /// only while the future is polled. Dropping the future cancels the call.
     pub async fn call(&self, call: Call<'_>, tell: impl FnMut(Told) + Send) -> Reply {
         dispatch::dispatch(&self.inner, call, tell).await
+    }
+
+    /// Keeps no more good results than this for fallbacks.
+    pub fn keep_at_most(&self, spec: KeepSpec) {
+        self.inner.shelf.bound(spec);
     }
 
     /// A client session is over: what upstreams keep for it alone ends.

@@ -57,8 +57,8 @@ pub(super) async fn answer(
 /// A request about something that is mirrored in no parameter headers.
 fn asked(method: Method, place: usize, name: &str, span: Option<Span>) -> Errand<'_> {
     let (mirrored, nature) = (Mirrored::Nothing, effect::of_method(method));
-    let (pace, fits, since) = (None, None, clock::now());
-    Errand { place, name, span, mirrored, nature, pace, fits, since }
+    let (pace, fits, fallback, since) = (None, None, None, clock::now());
+    Errand { place, name, span, mirrored, nature, pace, fits, fallback, since }
 }
 
 /// Who has the prompt of this name, and how they call it.

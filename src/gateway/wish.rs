@@ -26,6 +26,8 @@ pub struct Wish<'a> {
     pub attempts: Option<u32>,
     /// A tool of the gateway makes the call.
     pub nested: bool,
+    /// It stands in for a call of another tool that failed: nothing stands in for it.
+    pub stands_in: bool,
 }
 
 /// What a request asks for, checked.

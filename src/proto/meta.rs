@@ -22,6 +22,8 @@ pub const PROGRESS_TOKEN: &str = "progressToken";
 pub const TRACE: &str = "dev.waypost/trace";
 /// The balancer to use for this request instead of the upstream's own. For the gateway alone.
 pub const STRATEGY: &str = "dev.waypost/strategy";
+/// On results that did not come from the tool that was called, or not now: where from.
+pub const DEGRADED: &str = "dev.waypost/degraded";
 
 /// Every key the gateway acts on: lookalikes of these are refused.
 pub const KEYS: &[&str] =

@@ -267,6 +267,11 @@ impl PoolMeters {
         self.by(names::HEDGES, "result", result).increment(1);
     }
 
+    /// A call failed where a fallback is declared: the step that answered it, or `none`.
+    pub fn fell_back(&self, step: &'static str) {
+        self.by(names::FALLBACKS, "step", step).increment(1);
+    }
+
     /// What belonged to a client session was lost; `dirty` = its client was told.
     pub fn session_lost(&self, dirty: bool) {
         let dirty = if dirty { "true" } else { "false" };

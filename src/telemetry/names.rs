@@ -107,6 +107,8 @@ pub const RETRIES: &str = "mcp_retries_total";
 pub const RETRIES_DENIED: &str = "mcp_retries_denied_total";
 /// Calls that were asked a second time.
 pub const HEDGES: &str = "mcp_hedges_total";
+/// Calls that failed where something may stand in.
+pub const FALLBACKS: &str = "mcp_fallbacks_total";
 /// What belonged to client sessions and was lost.
 pub const SESSIONS_LOST: &str = "mcp_session_lost_total";
 /// Calls that wait in the line of an upstream.
@@ -178,6 +180,11 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
     (RETRIES_DENIED, MetricKind::Counter, "Calls that failed and were not sent again, by reason"),
     (FAILOVERS, MetricKind::Counter, "Calls that were sent again to another replica"),
     (HEDGES, MetricKind::Counter, "Slow calls that were asked a second time, by which answer won"),
+    (
+        FALLBACKS,
+        MetricKind::Counter,
+        "Calls that failed where a fallback is declared, by the step that answered",
+    ),
     (
         SESSIONS_LOST,
         MetricKind::Counter,

@@ -23,6 +23,7 @@ mod coordination;
 mod demo_fleet;
 mod door;
 mod failover;
+mod fallback;
 mod fidelity;
 mod freshness;
 mod gates;

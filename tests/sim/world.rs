@@ -364,6 +364,7 @@ impl World {
             required: false,
             trust_annotations: self.plan.trusted,
             effects,
+            fallbacks: BTreeMap::new(),
             offer: OfferSpec { exclude, ..OfferSpec::all(&prefix) },
             start: Start::Eager,
             pool,

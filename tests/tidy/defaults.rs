@@ -108,6 +108,7 @@ fn keys<'s>(schema: &'s Value, path: &str, found: &mut BTreeMap<String, &'s Valu
 fn kind(schema: &Value) -> &'static str {
     let text = |key| schema.get(key).and_then(Value::as_str).unwrap_or_default();
     let words = |schema: &Value| schema.get("enum").is_some();
+    let several = |schema: &Value| schema.get("type").is_some_and(Value::is_array);
     match text("type") {
         _ if words(schema) => "word",
         "string" if text("title").starts_with("duration") => "duration",
@@ -117,6 +118,7 @@ fn kind(schema: &Value) -> &'static str {
         "boolean" => "boolean",
         "array" => "texts",
         "object" if inner(schema).is_some_and(words) => "words by name",
+        "object" if inner(schema).is_some_and(several) => "values by name",
         "object" => "texts by name",
         _ => "a type that this test does not know",
     }

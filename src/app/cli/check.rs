@@ -7,8 +7,10 @@ use clap::Args;
 
 use super::{ConfigArgs, write};
 use crate::app::{App, Process};
+use crate::catalog::Lookup;
 use crate::config::{self, CliOverrides, Environment, Report, Spec};
 use crate::gateway::Snapshot;
+use crate::gateway::snapshot::Upstream;
 use crate::telemetry::Meters;
 use crate::upstream::replica::State;
 
@@ -71,6 +73,26 @@ fn findings(snapshot: &Snapshot) -> Vec<(String, String)> {
             found.push((key, format!("its replica {} {why}", replica.spec.name)));
         }
     }
+    found.extend(snapshot.upstreams.iter().flat_map(|one| fallbacks(snapshot, one)));
     found.extend(snapshot.reports.iter().map(|report| ("catalog".to_owned(), report.clone())));
+    found
+}
+
+/// Fallbacks for tools, and by tools, that nobody lists.
+fn fallbacks(snapshot: &Snapshot, upstream: &Upstream) -> Vec<(String, String)> {
+    let listed = |name: &str| !matches!(snapshot.view.catalog.lookup(name), Lookup::Unknown);
+    let mut found = Vec::new();
+    for (tool, fallback) in &upstream.spec.fallbacks {
+        let key = format!("upstreams.{}.fallback.{tool}", upstream.spec.name);
+        if upstream.listed && !listed(&fallback.exposed) {
+            found.push((key.clone(), "its server has no tool of this name".to_owned()));
+        }
+        if let Some(stand_in) = &fallback.stand_in
+            && !listed(&stand_in.tool)
+        {
+            let what = format!("no tool has the name {:?} now", stand_in.tool);
+            found.push((format!("{key}.tool"), what));
+        }
+    }
     found
 }

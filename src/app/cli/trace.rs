@@ -44,7 +44,27 @@ pub(super) fn lines(trace: &Value) -> String {
         );
         debug_assert!(written.is_ok(), "writing to a string failed");
     }
+    for step in list(trace, "fallback") {
+        lines.push_str("\n  ");
+        lines.push_str(&fallback(step));
+    }
     lines
+}
+
+/// A step of a fallback, and whether it brought the answer.
+fn fallback(step: &Value) -> String {
+    let mut line = format!("fallback, {}", text(step, "step"));
+    if let Some(tool) = step.get("tool").and_then(Value::as_str) {
+        line.extend([" ", tool]);
+    }
+    if let Some(age) = step.get("ageMs") {
+        line.extend([", ", &age.to_string(), " ms old"]);
+    }
+    match text(step, "why_not") {
+        "" => line.push_str(": answered"),
+        why => line.extend([": ", why]),
+    }
+    line
 }
 
 /// How an attempt ended, and what was done then.
@@ -97,7 +117,11 @@ impl Shares {
 }
 
 fn attempts(trace: &Value) -> &[Value] {
-    trace.get("attempts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    list(trace, "attempts")
+}
+
+fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {
@@ -139,6 +163,16 @@ mod tests {
   b, chosen after 2 ms: it was its turn
     error after 7.0 ms -32603; not sent again: effect";
         assert_eq!(lines(&trace()), wanted);
+        let mut fallen = trace();
+        fallen["attempts"] = json!([]);
+        fallen["fallback"] = json!([
+            { "step": "tool", "tool": "b__x", "answered": false, "why_not": "it failed too" },
+            { "step": "cache", "answered": true, "ageMs": 7 },
+        ]);
+        let wanted = "trace: u, auto, read_only, 9.5 ms in all
+  fallback, tool b__x: it failed too
+  fallback, cache, 7 ms old: answered";
+        assert_eq!(lines(&fallen), wanted);
         assert_eq!(lines(&json!({ "took_ms": 1.0 })), "trace: the gateway itself, 1 ms");
     }
 

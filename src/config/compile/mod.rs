@@ -2,6 +2,7 @@
 //! that one run names them all; the result counts only if there was none.
 
 mod auth;
+mod fallback;
 mod policy;
 mod replica;
 mod server;
@@ -48,7 +49,13 @@ pub(super) fn compile(context: &Context<'_>, findings: &mut Findings<'_>) -> Spe
     let builtins = tools::compile(context, findings);
     Spec {
         listen: server::compile(context, findings),
-        gateway: GatewaySpec { naming, upstreams, builtins, cache: cache(context) },
+        gateway: GatewaySpec {
+            naming,
+            upstreams,
+            builtins,
+            cache: cache(context),
+            keep: fallback::keep(context, findings),
+        },
         log: context.overrides.log.clone(),
     }
 }

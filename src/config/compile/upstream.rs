@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{Context, name_characters, policy, replica};
+use super::{Context, fallback, name_characters, policy, replica};
 use crate::base::UpstreamName;
 use crate::catalog::spec::{NamingSpec, OfferSpec};
 use crate::config::file;
@@ -47,6 +47,7 @@ pub(super) fn compile(
                 required: upstream.required.unwrap_or(false),
                 trust_annotations: upstream.trust_annotations.unwrap_or(false),
                 effects: upstream.tools.effect.0.iter().map(effect).collect(),
+                fallbacks: fallback::compile(upstream, &path, findings),
                 offer,
                 start: match upstream.start {
                     None | Some(file::Start::Eager) => Start::Eager,
@@ -58,6 +59,7 @@ pub(super) fn compile(
             Err(error) => findings.problem(At::Key(&path), error.to_string(), None),
         }
     }
+    fallback::link(naming, &mut upstreams, findings);
     upstreams
 }
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bad;
+mod fallback;
 mod good;
 mod no_effect;
 mod precedence;

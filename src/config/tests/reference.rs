@@ -242,6 +242,7 @@ fn the_defaults_of_the_schema_are_those_of_the_code() {
     let tables = [
         ("[server]", "/properties/server"),
         ("[auth]", "/properties/auth"),
+        ("[fallback]", "/properties/fallback"),
         ("[catalog]", "/properties/catalog"),
         ("[defaults.retry]", "/properties/defaults/properties/retry"),
         ("[defaults.breaker]", "/properties/defaults/properties/breaker"),

@@ -69,6 +69,7 @@ pub fn diff(old: &GatewaySpec, new: &GatewaySpec) -> Diff {
     let others = old.naming != new.naming
         || old.builtins != new.builtins
         || old.cache != new.cache
+        || old.keep != new.keep
         || !kept.eq(same);
     Diff { upstreams, removed, others }
 }

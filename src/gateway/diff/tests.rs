@@ -28,6 +28,7 @@ fn upstream(name: &str, replicas: Vec<ReplicaSpec>) -> UpstreamSpec {
         required: false,
         trust_annotations: false,
         effects: BTreeMap::new(),
+        fallbacks: BTreeMap::new(),
         offer: OfferSpec::all(name),
         start: crate::gateway::spec::Start::Eager,
         pool: PoolSpec::new(replicas),

@@ -68,6 +68,7 @@ impl Stage {
             required: false,
             trust_annotations: false,
             effects: BTreeMap::new(),
+            fallbacks: BTreeMap::new(),
             offer: OfferSpec::all(name),
             start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(vec![replica.clone()]),

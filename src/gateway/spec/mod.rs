@@ -1,5 +1,7 @@
 //! What a gateway is made from: upstreams, names and built-in tools.
 
+pub mod fallback;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -9,6 +11,8 @@ use crate::catalog::spec::{NamingSpec, OfferSpec};
 use crate::fleet::Effect;
 use crate::fleet::spec::{Isolation, PoolSpec};
 use crate::upstream::spec::ReplicaSpec;
+
+pub use self::fallback::{FallbackSpec, KeepSpec, StandIn};
 
 /// Everything behind the front.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,6 +25,8 @@ pub struct GatewaySpec {
     pub builtins: BuiltinSpec,
     /// The last known catalog on disk.
     pub cache: CacheSpec,
+    /// How much is kept of good results for fallbacks.
+    pub keep: KeepSpec,
 }
 
 /// The last known catalog on disk.
@@ -59,6 +65,8 @@ pub struct UpstreamSpec {
     pub trust_annotations: bool,
     /// What a second run of a tool would do, by the operator's word; keys are its own tool names.
     pub effects: BTreeMap<String, Effect>,
+    /// What stands in for a tool that does not answer; keys are its own tool names.
+    pub fallbacks: BTreeMap<String, FallbackSpec>,
     /// What of it is offered, under which names.
     pub offer: OfferSpec,
     /// When its child processes are started.
