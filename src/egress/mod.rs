@@ -10,11 +10,13 @@ mod body;
 mod classify;
 mod connect;
 mod dial;
+pub mod names;
 mod pool;
 #[cfg(test)]
 pub(crate) mod stub;
 mod wire;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,9 @@ pub struct ClientSpec {
     pub idle_timeout: Duration,
     /// Most unused connections kept for one host.
     pub idle_max: usize,
+    /// The one address to connect to, whatever the name of the host stands for; `None` = ask the
+    /// system at each connection. `Host` and the name in TLS are those of the URL.
+    pub address: Option<IpAddr>,
 }
 
 impl Default for ClientSpec {
@@ -51,6 +56,7 @@ impl Default for ClientSpec {
             // should be dropped by us before it is dropped under a request.
             idle_timeout: Duration::from_secs(55),
             idle_max: 64,
+            address: None,
         }
     }
 }

@@ -67,7 +67,7 @@ impl fmt::Debug for Pool {
 impl Pool {
     pub(super) fn new(spec: &ClientSpec, dial: Option<Arc<dyn Dial>>) -> Self {
         Self {
-            connector: Connector::new(spec.connect_timeout, dial),
+            connector: Connector::new(spec, dial),
             idle_timeout: spec.idle_timeout,
             idle_max: spec.idle_max,
             sites: Mutex::default(),

@@ -532,7 +532,7 @@ async fn a_connection_closed_unnoticed_hands_its_request_back() {
     // Straight at the wire: the pool would have seen it and not used it.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-    let dialed = Connector::new(Duration::from_secs(5), None).connect(uri).await;
+    let dialed = Connector::new(&ClientSpec::default(), None).connect(uri).await;
     let Ok(wire) = dialed else { panic!("somebody listens") };
     drop(listener.accept().await.unwrap());
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -641,4 +641,29 @@ async fn an_exchange_wakes_its_task_once() {
     });
     assert_eq!(answer.await, "x");
     assert_eq!(count.unwrap().0.load(Ordering::SeqCst), 1, "when the answer is there");
+}
+
+#[tokio::test]
+async fn a_client_of_one_address_goes_there_and_speaks_to_the_host_of_the_url() {
+    let stub = Stub::start(|seen| Answer::ok(seen.header("host"))).await;
+    let port = stub.url().rsplit_once(':').unwrap().1.trim_end_matches('/').to_owned();
+    let spec = ClientSpec { address: "127.0.0.1".parse().ok(), ..ClientSpec::default() };
+    let client = HttpClient::new(&spec);
+    let host = format!("nowhere.test:{port}");
+    let response = client.send(get(&format!("http://{host}/"))).await.unwrap();
+    assert_eq!(collect(response.into_body(), 99).await.unwrap(), host);
+    // The name in TLS, which is checked against the certificate, is that of the URL too.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://nowhere.test:{}/", listener.local_addr().unwrap().port());
+    let hello = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = vec![0; 4096];
+        let length = stream.read(&mut bytes).await.unwrap();
+        bytes.truncate(length);
+        bytes
+    };
+    let (fault, hello) = tokio::join!(client.send(get(&url)), hello);
+    assert!(hello.windows(12).any(|bytes| bytes == b"nowhere.test"), "{hello:?}");
+    let fault = fault.unwrap_err();
+    assert!(fault.message.contains("TLS"), "{fault:?}");
 }
