@@ -1,5 +1,6 @@
 //! Metric handles. Each part of the gateway binds its own once, and then only adds.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,17 +9,43 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use parking_lot::Mutex;
+
 use crate::base::{Fault, Kind};
 
-use super::names::{self, MetricKind, Reloaded, STATUSES, Status};
+use super::names::{self, Lookup, MetricKind, OTHER_REPLICA, Reloaded, STATUSES, Status};
+
+/// Most names of replicas of one upstream that have labels of their own, since the start; each costs
+/// about twenty series.
+const REPLICA_LABELS_MAX: usize = 512;
 
 const METADATA: Metadata<'static> = Metadata::new("waypost", Level::INFO, None);
+
+/// The names of replicas that have labels of their own.
+#[derive(Default)]
+struct Apart {
+    /// By upstream.
+    names: HashMap<Box<str>, HashSet<Box<str>>>,
+}
+
+impl Apart {
+    /// Whether a replica has: the first [`REPLICA_LABELS_MAX`] names of an upstream have.
+    fn tells(&mut self, upstream: &str, replica: &str) -> bool {
+        let names = self.names.entry(upstream.into()).or_default();
+        if names.len() < REPLICA_LABELS_MAX {
+            names.insert(replica.into());
+        }
+        names.contains(replica)
+    }
+}
 
 /// Where all metrics live. One for the process; not global, so that tests can have their own.
 #[derive(Clone)]
 pub struct Meters {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    /// Whose labels are bounded.
+    replicas: Arc<Mutex<Apart>>,
 }
 
 impl std::fmt::Debug for Meters {
@@ -47,7 +74,7 @@ impl Meters {
         }
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
-        let meters = Self { recorder: Arc::new(recorder), handle };
+        let meters = Self { recorder: Arc::new(recorder), handle, replicas: Arc::default() };
         meters.describe();
         meters
             .gauge(names::BUILD_INFO, vec![Label::new("version", env!("CARGO_PKG_VERSION"))])
@@ -102,8 +129,12 @@ impl Meters {
         }
     }
 
-    /// The handles of one replica. Those of one name share their values.
+    /// The handles of one replica. Those of one name share their values. Where addresses are
+    /// replicas, names come and go for as long as the gateway runs: beyond a bound they are counted
+    /// together, and of those together it is not said whether they are up.
     pub fn replica(&self, upstream: &str, replica: &str) -> ReplicaMeters {
+        let apart = self.replicas.lock().tells(upstream, replica);
+        let replica = if apart { replica } else { OTHER_REPLICA };
         let labels = || {
             vec![
                 Label::new("upstream", upstream.to_owned()),
@@ -115,8 +146,8 @@ impl Meters {
             labels.push(Label::new("outcome", outcome));
             self.counter(names::UPSTREAM_REQUESTS, labels)
         };
-        let up = self.gauge(names::UPSTREAM_UP, labels());
-        let gate = self.gauge(names::BREAKER_STATE, labels());
+        let own = |name| if apart { self.gauge(name, labels()) } else { Gauge::noop() };
+        let (up, gate) = (own(names::UPSTREAM_UP), own(names::BREAKER_STATE));
         ReplicaMeters {
             up,
             asleep: self.gauge(names::UPSTREAM_ASLEEP, labels()),
@@ -205,6 +236,12 @@ impl Meters {
     /// Tools that not all replicas of an upstream offer alike.
     pub fn catalog_skew(&self, upstream: &str) -> Gauge {
         self.gauge(names::CATALOG_SKEW, vec![Label::new("upstream", upstream.to_owned())])
+    }
+
+    /// Lookups of the host names of an upstream that ended in this way.
+    pub fn lookups(&self, upstream: &str, result: Lookup) -> Counter {
+        let upstream = Label::new("upstream", upstream.to_owned());
+        self.counter(names::DNS_LOOKUPS, vec![upstream, Label::new("result", result.as_str())])
     }
 
     /// Calls refused at a bound.
@@ -333,6 +370,27 @@ impl ReplicaMeters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replicas_that_come_and_go_for_ever_do_not_grow_the_metrics_for_ever() {
+        let meters = Meters::new();
+        for n in 0..2 * REPLICA_LABELS_MAX {
+            let replica = meters.replica("u", &format!("r{n}"));
+            replica.up.set(1.0);
+            replica.answered.increment(1);
+        }
+        meters.replica("u", "r0").answered.increment(1);
+        meters.replica("v", "r").up.set(1.0);
+        let text = meters.render();
+        let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(series("mcp_upstream_up{upstream=\"u\""), REPLICA_LABELS_MAX);
+        assert_eq!(series("mcp_upstream_up{upstream=\"v\""), 1, "each upstream has its own");
+        let answered = |replica: &str, count: usize| {
+            let labels = format!(r#"upstream="u",replica="{replica}",outcome="answered""#);
+            text.contains(&format!("mcp_upstream_requests_total{{{labels}}} {count}\n"))
+        };
+        assert!(answered("_other", REPLICA_LABELS_MAX) && answered("r0", 2), "{text}");
+    }
 
     #[test]
     fn durations_are_histograms_with_the_exact_buckets_and_names() {

@@ -74,6 +74,35 @@ impl Reloaded {
     }
 }
 
+/// How the lookup of a host name ended whose addresses are replicas; the `result` label of
+/// `mcp_dns_lookups_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// It has addresses.
+    Found,
+    /// It has none; what was known stays.
+    Nothing,
+    /// It is not known, or of one kind of addresses only; what was known stays.
+    Failed,
+}
+
+impl Lookup {
+    /// Every result.
+    pub const ALL: [Self; 3] = [Self::Found, Self::Nothing, Self::Failed];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::Nothing => "nothing",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// `replica` of all replicas of an upstream beyond those that are told apart: labels are bounded.
+pub const OTHER_REPLICA: &str = "_other";
+
 /// `tool_name` of calls to tools that nobody offers: labels are bounded.
 pub const UNKNOWN_TOOL: &str = "_unknown";
 
@@ -141,6 +170,8 @@ pub const CHILD_STOPS: &str = "mcp_child_stops_total";
 pub const CONFIG_RELOADS: &str = "mcp_config_reloads_total";
 /// Which configuration since the start is in force.
 pub const CONFIG_GENERATION: &str = "mcp_config_generation";
+/// Lookups of host names whose addresses are replicas.
+pub const DNS_LOOKUPS: &str = "mcp_dns_lookups_total";
 /// Which build this is.
 pub const BUILD_INFO: &str = "mcp_build_info";
 
@@ -216,6 +247,11 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
         CONFIG_GENERATION,
         MetricKind::Gauge,
         "Configurations in force since the start; 1 = the first",
+    ),
+    (
+        DNS_LOOKUPS,
+        MetricKind::Counter,
+        "Lookups of host names whose addresses are replicas, by result",
     ),
     (BUILD_INFO, MetricKind::Gauge, "Always 1; the labels tell the build"),
 ];
