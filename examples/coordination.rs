@@ -52,7 +52,7 @@ async fn main() -> Result<(), Failure> {
     std::fs::write(file.path(), CONFIG)?;
     let (spec, _) = load(Some(file.path()), &CliOverrides::default(), &environment)?;
     let process = Process { binary, ..Process::this(&environment)? };
-    let app = App::start(&spec.gateway, process, Meters::new());
+    let app = App::start(&spec.gateway, process, Meters::new()).await;
     tokio::time::timeout(Duration::from_secs(30), all_up(&app)).await?;
     let shown = show(&Coordinator::new(app.gateway.clone())).await;
     app.stop().await;

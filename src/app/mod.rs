@@ -2,6 +2,7 @@
 //! that knows every floor.
 
 pub mod cli;
+mod discover;
 mod live;
 mod nursery;
 pub mod reload;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::base::Tasks;
+use crate::base::{Tasks, UpstreamName};
 use crate::config::Environment;
 use crate::gateway::demand::DEMANDS_MAX;
 use crate::gateway::diff::diff;
@@ -24,12 +25,14 @@ use crate::gateway::director::{Director, EVENTS_MAX, Inbox, ORDERS_MAX, Order, P
 use crate::gateway::hub::UPDATES_MAX;
 use crate::gateway::memory::Memory;
 use crate::gateway::spec::{CacheSpec, GatewaySpec};
+use crate::gateway::spread::spread;
 use crate::gateway::{Gateway, status};
 use crate::store::Files;
 use crate::telemetry::Meters;
 use crate::upstream::connect::Means;
 use crate::upstream::supervisor::Supervisor;
 
+use self::discover::Discovery;
 use self::live::Live;
 use self::nursery::Nursery;
 
@@ -77,13 +80,17 @@ pub struct App {
     director: Tasks,
     orders: mpsc::Sender<Order>,
     live: Live,
+    /// The configuration as it was read: its names are not replicas yet.
+    configured: GatewaySpec,
+    discovery: Discovery,
     /// Where caches belong that the configuration puts nowhere else.
     cache_dir: Option<PathBuf>,
 }
 
 impl App {
-    /// Starts everything behind the fronts and returns at once: nothing is waited for.
-    pub fn start(spec: &GatewaySpec, process: Process, meters: Meters) -> Self {
+    /// Starts everything behind the fronts. Nothing is waited for but, for 2 s at most, the first
+    /// lookup of host names whose addresses are replicas.
+    pub async fn start(spec: &GatewaySpec, process: Process, meters: Meters) -> Self {
         let Process { binary, variables, cache_dir } = process;
         let means = Means {
             supervisor: Arc::new(Supervisor::new(binary, variables)),
@@ -91,16 +98,32 @@ impl App {
             tasks: Tasks::new(),
             us: Arc::new(json!({ "name": "waypost", "version": env!("CARGO_PKG_VERSION") })),
         };
-        Self::start_with(spec, means, cache_dir, meters)
+        let mut discovery = Discovery::new(&meters);
+        discovery.follow(spec);
+        discovery.first().await;
+        Self::begin(spec, means, cache_dir, meters, discovery)
     }
 
-    /// The same with other means than processes and TCP, for simulations.
+    /// The same with other means than processes and TCP, for simulations. No name is looked up
+    /// before a reload.
     pub fn start_with(
         spec: &GatewaySpec,
         means: Means,
         cache_dir: Option<PathBuf>,
         meters: Meters,
     ) -> Self {
+        let discovery = Discovery::new(&meters);
+        Self::begin(spec, means, cache_dir, meters, discovery)
+    }
+
+    fn begin(
+        configured: &GatewaySpec,
+        means: Means,
+        cache_dir: Option<PathBuf>,
+        meters: Meters,
+        mut discovery: Discovery,
+    ) -> Self {
+        let spec = &spread(configured, discovery.known());
         let (keepers, director) = (means.tasks.clone(), Tasks::new());
         let (events, happened) = mpsc::channel(EVENTS_MAX);
         let (updates, _) = broadcast::channel(UPDATES_MAX);
@@ -126,7 +149,13 @@ impl App {
         let inbox = Inbox { events: happened, demands: demanded, orders: ordered };
         director.spawn(writer.run(gateway.clone(), inbox, director.stop_token().clone()));
         live.raise(&built.fresh);
-        Self { gateway, meters, keepers, director, orders, live, cache_dir }
+        let configured = configured.clone();
+        Self { gateway, meters, keepers, director, orders, live, configured, discovery, cache_dir }
+    }
+
+    /// Upstreams with a host name of which no address is known, with the reason.
+    pub fn lost_names(&self) -> Vec<(UpstreamName, String)> {
+        self.discovery.lost().map(|(upstream, why)| (upstream.clone(), why)).collect()
     }
 
     /// Resolves when every upstream has come up or failed to, or after `limit`.

@@ -10,6 +10,7 @@ use crate::gateway::diff::{Diff, diff};
 use crate::gateway::director::{Order, Turn, Turned};
 use crate::gateway::memory::Memory;
 use crate::gateway::spec::GatewaySpec;
+use crate::gateway::spread::spread;
 use crate::store::Files;
 use crate::upstream::nap::Phase;
 
@@ -37,6 +38,25 @@ impl App {
         new: &GatewaySpec,
         grace: Duration,
     ) -> Result<Diff, ReloadError> {
+        self.discovery.follow(new);
+        self.discovery.first().await;
+        self.configured = new.clone();
+        self.readdress(grace).await
+    }
+
+    /// Resolves when a host name whose addresses are replicas stands for other addresses. Nothing is
+    /// lost when it is dropped before. Names are looked up while this is waited for.
+    pub async fn moved(&mut self) {
+        self.discovery.moved().await;
+    }
+
+    /// Goes over to the addresses that are known now, as a reload of the same configuration would.
+    pub async fn readdress(&mut self, grace: Duration) -> Result<Diff, ReloadError> {
+        let new = spread(&self.configured, self.discovery.known());
+        self.go_over(&new, grace).await
+    }
+
+    async fn go_over(&mut self, new: &GatewaySpec, grace: Duration) -> Result<Diff, ReloadError> {
         let diff = diff(&self.live.spec, new);
         if diff.is_empty() {
             return Ok(diff);
@@ -152,7 +172,11 @@ mod tests {
     const BOUND: usize = 3;
 
     fn gone(stop: &CancellationToken) -> Gone {
-        let kind = HttpSpec { url: "http://127.0.0.1:1/mcp".parse().unwrap(), headers: Vec::new() };
+        let kind = HttpSpec {
+            url: "http://127.0.0.1:1/mcp".parse().unwrap(),
+            headers: Vec::new(),
+            address: None,
+        };
         let spec = ReplicaSpec {
             name: ReplicaName::new("a").unwrap(),
             kind: ReplicaKind::Http(kind),

@@ -1,5 +1,6 @@
-//! When the configuration is read again: its file says something else, or SIGHUP came. One reload at
-//! a time; what is asked for meanwhile is the next one.
+//! When the configuration is read again: its file says something else, or SIGHUP came; and when
+//! host names of it stand for other addresses. One reload at a time; what is asked for meanwhile is
+//! the next one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Reloader {
     cli: CliOverrides,
     /// The front as it was configured last.
     listen: ListenSpec,
+    /// How long replicas that go may take to finish their calls.
+    grace: Duration,
     /// The rules of an HTTP front.
     rules: Option<Rules>,
     hangups: Hangups,
@@ -54,7 +57,8 @@ impl Reloader {
             meters.reloads(result).increment(0);
         }
         meters.config_generation().set(1.0);
-        Ok(Self { text, cli, listen, rules, hangups, watch, standing, meters })
+        let grace = listen.grace;
+        Ok(Self { text, cli, listen, grace, rules, hangups, watch, standing, meters })
     }
 
     /// How the last reload went, for operators.
@@ -65,13 +69,21 @@ impl Reloader {
     /// Reloads whenever there is a reason to, until we are told to stop.
     pub async fn run(mut self, app: &mut App, stop: CancellationToken) {
         loop {
-            tokio::select! {
-                () = self.wanted() => {}
+            let read = tokio::select! {
+                () = self.wanted() => true,
+                () = app.moved() => false,
                 () = stop.cancelled() => return,
-            }
+            };
             let began = clock::now();
+            let reloaded = async {
+                if read {
+                    self.reload(app).await;
+                } else {
+                    self.readdress(app).await;
+                }
+            };
             tokio::select! {
-                () = self.reload(app) => {}
+                () = reloaded => {}
                 () = stop.cancelled() => return,
             }
             tokio::select! {
@@ -98,6 +110,14 @@ impl Reloader {
                 return;
             }
             tracing::warn!("the configuration is the built-in one: there is nothing to read again");
+        }
+    }
+
+    /// The configuration is the same, its names stand for other addresses.
+    async fn readdress(&self, app: &mut App) {
+        match app.readdress(self.grace).await {
+            Ok(diff) => tracing::info!("the new addresses are in force: {diff}"),
+            Err(error) => tracing::error!(%error, "the addresses stay as they were"),
         }
     }
 
@@ -146,6 +166,7 @@ impl Reloader {
     }
 
     async fn apply(&mut self, spec: &Spec, app: &mut App) -> Reloaded {
+        self.grace = spec.listen.grace;
         let fronts = self.rules.is_some() && self.listen != spec.listen;
         match app.reload(&spec.gateway, spec.listen.grace).await {
             Ok(diff) if diff.is_empty() && !fronts => {

@@ -28,6 +28,9 @@ pub(super) struct File {
     /// How the names of tools, prompts and resources are made.
     #[serde(default)]
     pub(super) catalog: Catalog,
+    /// How host names are looked up whose addresses are replicas.
+    #[serde(default)]
+    pub(super) dns: Dns,
     /// What holds for every upstream that does not say otherwise.
     #[serde(default)]
     pub(super) defaults: Defaults,
@@ -66,6 +69,19 @@ pub(super) struct Server {
     /// takes less and less. Without it the limit of the control group it runs in.
     #[schemars(range(max = 1_125_899_906_842_624_u64))]
     pub(super) max_memory_bytes: Option<u64>,
+}
+
+/// `[dns]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dns {
+    /// The name server to ask, as an address or `ADDRESS:PORT`. Without it those of the system, and
+    /// its table of hosts.
+    #[schemars(extend("default" = ""))]
+    pub(super) server: Option<String>,
+    /// Most addresses of one name that become replicas.
+    #[schemars(range(min = 1, max = 256), extend("default" = 32))]
+    pub(super) addresses_max: Option<u32>,
 }
 
 /// `[auth]`
@@ -498,6 +514,10 @@ pub(super) struct Replica {
     /// The HTTP transport of the server; `sse` is the one of 2024-11-05.
     #[expect(dead_code, reason = "no effect yet; the shape is checked")]
     pub(super) transport: Option<Transport>,
+    /// Each address of its host name is a replica of its own, looked up so often, 1s at least; 0s =
+    /// one replica, whatever its name stands for.
+    #[schemars(extend("default" = "0s"))]
+    pub(super) resolve: Option<Time>,
     /// Headers sent with every request.
     #[serde(default)]
     #[schemars(extend("default" = {}))]

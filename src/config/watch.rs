@@ -2,9 +2,10 @@
 //! that works on every file system, and with editors that write beside the file and rename.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Environment, Text};
+use crate::base::clock;
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -19,6 +20,8 @@ pub struct Watch {
     path: PathBuf,
     stamp: Stamp,
     text: Option<Text>,
+    /// When it is looked at next: who gives up waiting and comes back does not put it off.
+    next: Option<Instant>,
 }
 
 impl Watch {
@@ -26,16 +29,18 @@ impl Watch {
     pub fn new(text: &Text) -> Option<Self> {
         let path = text.file()?.to_owned();
         // The first look reads the file: it may have changed since.
-        Some(Self { path, stamp: None, text: Some(text.clone()) })
+        Some(Self { path, stamp: None, text: Some(text.clone()), next: None })
     }
 
     /// Resolves when the file says something else than it did last time, or can be read no longer.
     /// Nothing is lost when it is dropped before.
     pub async fn changed(&mut self) {
         loop {
-            tokio::time::sleep(LOOK).await;
+            let next = *self.next.get_or_insert_with(|| clock::now() + LOOK);
+            tokio::time::sleep_until(next.into()).await;
             let mut stamp = self.look().await;
             if stamp == self.stamp {
+                self.next = None;
                 continue;
             }
             loop {
@@ -46,7 +51,7 @@ impl Watch {
                 }
                 stamp = again;
             }
-            self.stamp = stamp;
+            (self.stamp, self.next) = (stamp, None);
             if self.see(Text::open(Some(&self.path), &Environment::process()).ok()) {
                 return;
             }
@@ -104,6 +109,25 @@ mod tests {
         write("[server]\nport = 3\n");
         assert!(sees(&mut watch).await, "it is back");
         assert!(!watch.see(Text::open(Some(&file), &Environment::process()).ok()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_waiting_does_not_put_a_look_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, "[server]\n").unwrap();
+        let text = Text::open(Some(&file), &Environment::process()).unwrap();
+        let mut watch = Watch::new(&text).unwrap();
+        std::fs::write(&file, "[server]\nport = 1\n").unwrap();
+        let mut briefly = async || {
+            for _ in 0..10 {
+                if tokio::time::timeout(LOOK / 2, watch.changed()).await.is_ok() {
+                    return true;
+                }
+            }
+            false
+        };
+        assert!(briefly().await);
     }
 
     #[test]

@@ -467,7 +467,10 @@ impl Pool {
         let (name, shut) = (&self.upstream, shut.min());
         let drained = self.members.iter().all(|member| member.weight() == 0);
         let message = match (down, shut) {
-            _ if drained && !self.members.is_empty() => {
+            _ if self.members.is_empty() => {
+                format!("no replica of {name} is known yet")
+            }
+            _ if drained => {
                 format!("every replica of {name} is drained (weight = 0)")
             }
             (_, Some(_)) if self.replicas.iter().any(|replica| replica.is_usable()) => {

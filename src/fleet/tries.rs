@@ -361,11 +361,7 @@ impl<'a> Tries<'a> {
     }
 
     /// Waits for a replica with a place at it: for one that is woken, or in the line, `since` then.
-    async fn wait(
-        &mut self,
-        client: u64,
-        since: &mut Option<Instant>,
-    ) -> Result<Chosen, Fault> {
+    async fn wait(&mut self, client: u64, since: &mut Option<Instant>) -> Result<Chosen, Fault> {
         let mut first = self.attempts > 0 || self.pool.admission.waiting() == 0;
         loop {
             if first && let Some(chosen) = self.find().await? {

@@ -111,7 +111,9 @@ fn key(spec: &UpstreamSpec) -> String {
         hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(text.as_bytes());
     };
-    for replica in &spec.pool.replicas {
+    // A name stands for whatever addresses it has: what it offers is the same.
+    let fixed = spec.pool.replicas.iter().filter(|replica| !replica.has_address());
+    for replica in fixed.chain(spec.names.iter().map(|name| &name.replica)) {
         match &replica.kind {
             ReplicaKind::Http(http) => add(&http.url.to_string()),
             ReplicaKind::Child(child) => {
@@ -165,6 +167,7 @@ mod tests {
             offer: OfferSpec::all("u"),
             start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(vec![replica]),
+            names: Vec::new(),
             off: None,
         }
     }

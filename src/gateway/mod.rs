@@ -1,5 +1,6 @@
 //! What a call means: a cheap handle that answers requests of both eras from one snapshot.
 
+pub mod addresses;
 pub mod answer;
 pub mod call;
 pub mod changes;
@@ -23,6 +24,7 @@ pub mod overview;
 mod route;
 pub mod snapshot;
 pub mod spec;
+pub mod spread;
 pub mod status;
 pub mod subject;
 mod traced;

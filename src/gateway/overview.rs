@@ -9,7 +9,7 @@ use crate::fleet::member::Member;
 use crate::fleet::pace::Window;
 use crate::fleet::view::MemberView;
 use crate::upstream::replica::State;
-use crate::upstream::spec::ReplicaKind;
+use crate::upstream::spec::{HttpSpec, ReplicaKind};
 
 use super::snapshot::{Snapshot, Upstream};
 use super::status;
@@ -61,6 +61,9 @@ pub(super) fn replica(view: &MemberView) -> Value {
         ReplicaKind::Http(_) => "http",
     };
     put("kind", kind.into());
+    if let ReplicaKind::Http(HttpSpec { address: Some(address), .. }) = replica.spec.kind {
+        put("address", address.to_string().into());
+    }
     match &view.state {
         State::Starting => put("state", "starting".into()),
         State::Up { version } => {

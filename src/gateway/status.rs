@@ -101,8 +101,11 @@ pub fn describe(upstream_: &Upstream) -> Value {
         })
         .collect();
     let mut entry = json!({ "status": upstream(upstream_).as_str(), "required": upstream_.spec.required, "replicas": replicas });
-    if let (Some(reason), Some(object)) = (&upstream_.spec.off, entry.as_object_mut()) {
-        object.insert("reason".to_owned(), reason.as_str().into());
+    let nowhere = upstream_.pool.replicas.is_empty() && !upstream_.spec.names.is_empty();
+    let unknown = nowhere.then_some("no address of its host name is known");
+    let reason = upstream_.spec.off.as_deref().or(unknown);
+    if let (Some(reason), Some(object)) = (reason, entry.as_object_mut()) {
+        object.insert("reason".to_owned(), reason.into());
     }
     entry
 }

@@ -183,8 +183,12 @@ impl Meters {
         }
     }
 
-    /// How slow a replica is now beside what is usual.
+    /// How slow a replica is now beside what is usual. Of those that are counted together it is not
+    /// said.
     pub fn replica_now(&self, upstream: &str, replica: &str, slowness: f64) {
+        if !self.replicas.lock().tells(upstream, replica) {
+            return;
+        }
         let labels = vec![
             Label::new("upstream", upstream.to_owned()),
             Label::new("replica", replica.to_owned()),

@@ -88,8 +88,9 @@ impl Keeper {
     }
 
     fn client(&self) -> Option<HttpClient> {
-        let new = || HttpClient::over(&ClientSpec::default(), self.means.dial.clone());
-        matches!(self.replica.spec.kind, ReplicaKind::Http(_)).then(new)
+        let ReplicaKind::Http(http) = &self.replica.spec.kind else { return None };
+        let spec = ClientSpec { address: http.address, ..ClientSpec::default() };
+        Some(HttpClient::over(&spec, self.means.dial.clone()))
     }
 
     /// One life of the replica, from its start to its end.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,6 +37,13 @@ pub struct ReplicaSpec {
     pub tier: u32,
     /// Free labels of the operator.
     pub labels: BTreeMap<String, String>,
+}
+
+impl ReplicaSpec {
+    /// Whether it is one address of a host name that stands for many.
+    pub fn has_address(&self) -> bool {
+        matches!(&self.kind, ReplicaKind::Http(http) if http.address.is_some())
+    }
 }
 
 /// How a replica is reached.
@@ -79,6 +87,9 @@ pub struct HttpSpec {
     pub url: Uri,
     /// Headers sent with every request; values are marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The one address of its host that this server stands at; `None` = whatever its name says at
+    /// each connection.
+    pub address: Option<IpAddr>,
 }
 
 impl fmt::Debug for HttpSpec {
@@ -88,6 +99,7 @@ impl fmt::Debug for HttpSpec {
         f.debug_struct("HttpSpec")
             .field("url", &format_args!("{scheme}://{authority}/…"))
             .field("headers", &self.headers)
+            .field("address", &self.address)
             .finish()
     }
 }

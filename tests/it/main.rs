@@ -42,6 +42,7 @@ mod leaks;
 mod logs;
 mod matrix;
 mod memory;
+mod names;
 mod odd_wire;
 mod pagination;
 mod params;

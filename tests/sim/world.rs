@@ -335,7 +335,7 @@ impl World {
                 })
             } else {
                 let url = format!("http://{}/mcp", traits.name).parse().unwrap();
-                ReplicaKind::Http(HttpSpec { url, headers: Vec::new() })
+                ReplicaKind::Http(HttpSpec { url, headers: Vec::new(), address: None })
             };
             replicas.push(ReplicaSpec {
                 name: ReplicaName::new(&traits.name).unwrap(),
@@ -368,6 +368,7 @@ impl World {
             offer: OfferSpec { exclude, ..OfferSpec::all(&prefix) },
             start: Start::Eager,
             pool,
+            names: Vec::new(),
             off: None,
         }
     }

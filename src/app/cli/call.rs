@@ -61,7 +61,7 @@ pub(crate) async fn run(args: CallArgs) -> anyhow::Result<ExitCode> {
             shown.answer(remote.ask("tools/call", params.clone()).await?)?;
         }
     } else {
-        let app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());
+        let app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new()).await;
         app.settled(SETTLE_MAX).await;
         for _ in 0..args.repeat {
             shown.answer(direct(&app.gateway, &params).await?)?;

@@ -49,13 +49,16 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
 
 /// Starts the upstreams, and adds to the report what they show.
 async fn ask(spec: &Spec, environment: &Environment, report: &mut Report) -> anyhow::Result<()> {
-    let app = App::start(&spec.gateway.eager(), Process::this(environment)?, Meters::new());
+    let app = App::start(&spec.gateway.eager(), Process::this(environment)?, Meters::new()).await;
     app.settled(SETTLE_MAX).await;
     let snapshot = app.gateway.snapshot();
     for (key, what) in findings(&snapshot) {
         report.warn(&key, what);
     }
     drop(snapshot);
+    for (upstream, why) in app.lost_names() {
+        report.warn(&format!("upstreams.{upstream}"), why);
+    }
     app.stop_at_once().await;
     Ok(())
 }

@@ -48,7 +48,8 @@ pub(crate) async fn run(args: ListArgs) -> anyhow::Result<ExitCode> {
     let items = if let Some(remote) = remote {
         from_running(&remote, args.what).await?
     } else {
-        let app = App::start(&spec.gateway.eager(), Process::this(&environment)?, Meters::new());
+        let app =
+            App::start(&spec.gateway.eager(), Process::this(&environment)?, Meters::new()).await;
         app.settled(SETTLE_MAX).await;
         let items = from_snapshot(&app.gateway.snapshot(), args.what);
         app.stop_at_once().await;

@@ -44,7 +44,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         )
     })?;
     let addr = front.addr();
-    let mut app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());
+    let mut app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new()).await;
     let reloader = Reloader::new(first, Some(front.rules()), &app.meters)?;
     let connections = Tasks::new();
     let stop = connections.stop_token().clone();

@@ -18,7 +18,7 @@ pub(crate) async fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let cli = CliOverrides { insecure_public: true, ..CliOverrides::default() };
     let Loaded { spec, environment, first } = load(args, cli)?;
     let mut signals = Signals::listen()?;
-    let mut app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new());
+    let mut app = App::start(&spec.gateway, Process::this(&environment)?, Meters::new()).await;
     let reloader = Reloader::new(first, None, &app.meters)?;
     let tasks = Tasks::new();
     let stop = tasks.stop_token().clone();

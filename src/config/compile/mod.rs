@@ -9,6 +9,7 @@ mod server;
 mod tools;
 mod upstream;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Spec;
@@ -17,7 +18,7 @@ use super::problem::{At, Findings};
 use super::read::Read;
 use super::text::{self, Folders};
 use crate::catalog::spec::NamingSpec;
-use crate::gateway::spec::{CacheSpec, GatewaySpec};
+use crate::gateway::spec::{CacheSpec, DnsSpec, GatewaySpec};
 
 /// What the parts of a configuration are compiled with.
 pub(super) struct Context<'a> {
@@ -55,6 +56,7 @@ pub(super) fn compile(context: &Context<'_>, findings: &mut Findings<'_>) -> Spe
             builtins,
             cache: cache(context),
             keep: fallback::keep(context, findings),
+            dns: dns(context, findings),
         },
         log: context.overrides.log.clone(),
     }
@@ -67,6 +69,24 @@ fn cache(context: &Context<'_>) -> CacheSpec {
         enabled: catalog.cache.unwrap_or(true),
         dir: dir.map(|dir| context.folders.resolve(dir)),
     }
+}
+
+fn dns(context: &Context<'_>, findings: &mut Findings<'_>) -> DnsSpec {
+    /// Where name servers listen.
+    const PORT: u16 = 53;
+    let dns = &context.read.file.dns;
+    let default = DnsSpec::default();
+    let given = dns.server.as_deref().filter(|server| !server.is_empty());
+    let server = given.and_then(|server| {
+        let address = text::bare_host(server).parse().map(|address| SocketAddr::new(address, PORT));
+        let found = server.parse().or(address).ok();
+        if found.is_none() {
+            let hint = r#""10.0.0.2" or "127.0.0.1:5353"; "" = those of the system"#.to_owned();
+            findings.problem(At::Value("dns.server"), "not an address", Some(hint));
+        }
+        found
+    });
+    DnsSpec { server, addresses_max: dns.addresses_max.map_or(default.addresses_max, size) }
 }
 
 fn naming(context: &Context<'_>, findings: &mut Findings<'_>) -> NamingSpec {

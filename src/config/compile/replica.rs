@@ -1,6 +1,8 @@
 //! Pure: `[[upstreams.NAME.replicas]]`.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
@@ -9,10 +11,14 @@ use crate::base::{ReplicaName, Secret};
 use crate::config::file;
 use crate::config::problem::{At, Findings};
 use crate::config::text::{self, item, join};
+use crate::gateway::spec::{ENTRY_BYTES_MAX, NameSpec};
 use crate::upstream::spec::{EraPolicy, HttpSpec, LaunchSpec, Program, ReplicaKind, ReplicaSpec};
 
 /// The command that stands for the running binary.
 const OWN_COMMAND: &str = "waypost";
+
+/// Least time between two lookups of one name.
+const RESOLVE_MIN: Duration = Duration::from_secs(1);
 
 /// Headers that the gateway sets itself, or that belong to the connection.
 const OWN_HEADERS: [&str; 9] = [
@@ -27,6 +33,15 @@ const OWN_HEADERS: [&str; 9] = [
     "transfer-encoding",
 ];
 
+/// The replicas of one upstream.
+#[derive(Default)]
+pub(super) struct Compiled {
+    /// Those that are one each.
+    pub(super) replicas: Vec<ReplicaSpec>,
+    /// Host names whose addresses are one each.
+    pub(super) names: Vec<NameSpec>,
+}
+
 /// Compiles the replicas of one upstream, each `count` times.
 pub(super) fn compile(
     context: &Context<'_>,
@@ -34,13 +49,14 @@ pub(super) fn compile(
     path: &str,
     era: EraPolicy,
     findings: &mut Findings<'_>,
-) -> Vec<ReplicaSpec> {
-    let mut specs = Vec::new();
+) -> Compiled {
+    let mut specs = Compiled::default();
     let mut names = HashSet::new();
     let mut next_index: usize = 0;
     for (index, replica) in replicas.iter().enumerate() {
         let path = item(path, index);
         let kind = kind(context, replica, &path, findings);
+        let every = every(replica, kind.as_ref(), &path, findings);
         let count = replica.count.unwrap_or(1);
         for copy in 0..count {
             let text = match &replica.name {
@@ -50,19 +66,75 @@ pub(super) fn compile(
             };
             next_index += 1;
             let name = name(&text, replica, &path, &mut names, findings);
-            if let Some((name, kind)) = name.zip(kind.clone()) {
-                specs.push(ReplicaSpec {
-                    name,
-                    kind,
-                    era,
-                    weight: replica.weight.unwrap_or(1),
-                    tier: replica.tier.unwrap_or(0),
-                    labels: replica.labels.0.iter().cloned().collect(),
-                });
+            let Some((name, kind)) = name.zip(kind.clone()) else { continue };
+            let spec = ReplicaSpec {
+                name,
+                kind,
+                era,
+                weight: replica.weight.unwrap_or(1),
+                tier: replica.tier.unwrap_or(0),
+                labels: replica.labels.0.iter().cloned().collect(),
+            };
+            match every {
+                None => specs.replicas.push(spec),
+                Some(every) => {
+                    let place = specs.replicas.len();
+                    check_entry(&spec, replica, &path, findings);
+                    specs.names.push(NameSpec { place, every, replica: spec });
+                }
             }
         }
     }
+    check_apart(&specs, path, findings);
     specs
+}
+
+/// How often the host name is looked up whose addresses are replicas; `None` = it is not.
+fn every(
+    replica: &file::Replica,
+    kind: Option<&ReplicaKind>,
+    path: &str,
+    findings: &mut Findings<'_>,
+) -> Option<Duration> {
+    let every = replica.resolve.map(|time| time.0).filter(|every| !every.is_zero())?;
+    // One that belongs to no child was told of there.
+    let ReplicaKind::Http(http) = kind? else { return None };
+    let path = join(path, "resolve");
+    if every < RESOLVE_MIN {
+        let hint = r#""1s" or more; "0s" = one replica, whatever its name stands for"#.to_owned();
+        findings.problem(At::Value(&path), "a name is not looked up so often", Some(hint));
+    }
+    let host = http.url.host().unwrap_or_default();
+    if text::bare_host(host).parse::<IpAddr>().is_ok() {
+        let hint = "leave it out: an address is one replica".to_owned();
+        findings.problem(At::Key(&path), "the URL has an address, not a host name", Some(hint));
+    }
+    Some(every)
+}
+
+/// Checks that the name of an entry leaves room for addresses.
+fn check_entry(
+    spec: &ReplicaSpec,
+    replica: &file::Replica,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
+    if spec.name.as_str().len() > ENTRY_BYTES_MAX && replica.name.is_some() {
+        let what = "the name leaves no room for the addresses that follow it";
+        let hint = format!("{ENTRY_BYTES_MAX} bytes at most, where there is resolve");
+        findings.problem(At::Value(&join(path, "name")), what, Some(hint));
+    }
+}
+
+/// Checks that no replica has a name that one of an address could get.
+fn check_apart(specs: &Compiled, path: &str, findings: &mut Findings<'_>) {
+    for name in &specs.names {
+        if specs.replicas.iter().any(|fixed| name.may_be(fixed.name.as_str())) {
+            let what = "two replicas could have the same name: one for an address, one by itself";
+            let hint = "give one of them another name".to_owned();
+            findings.problem(At::Key(path), what, Some(hint));
+        }
+    }
 }
 
 fn name(
@@ -118,7 +190,8 @@ fn kind(
             None
         }
         (Some(command), None) => {
-            let http_only = [("headers", !replica.headers.0.is_empty())];
+            let resolves = replica.resolve.is_some_and(|time| !time.0.is_zero());
+            let http_only = [("headers", !replica.headers.0.is_empty()), ("resolve", resolves)];
             misplaced(&http_only, "url", path, findings);
             Some(ReplicaKind::Child(launch(context, command, replica, path, findings)))
         }
@@ -206,7 +279,7 @@ fn http(
 ) -> Option<HttpSpec> {
     let headers = headers(&replica.headers, &join(path, "headers"), findings);
     match text::http_url(url) {
-        Ok(url) => Some(HttpSpec { url, headers }),
+        Ok(url) => Some(HttpSpec { url, headers, address: None }),
         Err(bad) => {
             findings.bad(At::Value(&join(path, "url")), bad);
             None

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::replica::Compiled;
 use super::{Context, fallback, name_characters, policy, replica};
 use crate::base::UpstreamName;
 use crate::catalog::spec::{NamingSpec, OfferSpec};
@@ -15,8 +16,8 @@ use crate::config::text::join;
 use crate::fleet::spec::{
     Balance, Effect, Expression, HashOn, IDLE_STOP, Isolation, PoolSpec, TIMEOUT, TIMEOUT_MAX,
 };
-use crate::gateway::spec::{Start, UpstreamSpec};
-use crate::upstream::spec::{EraPolicy, ReplicaSpec};
+use crate::gateway::spec::{NameSpec, Start, UpstreamSpec};
+use crate::upstream::spec::EraPolicy;
 
 /// What must be left of `name_max` for the name of a tool.
 const TOOL_NAME_MIN: usize = 8;
@@ -40,7 +41,7 @@ pub(super) fn compile(
             }
         }
         let off = context.off(&path);
-        let pool = pool(context, upstream, &path, off.is_some(), findings);
+        let (pool, names) = pool(context, upstream, &path, off.is_some(), findings);
         match UpstreamName::new(name) {
             Ok(name) => upstreams.push(UpstreamSpec {
                 name,
@@ -54,6 +55,7 @@ pub(super) fn compile(
                     Some(file::Start::Lazy) => Start::Lazy,
                 },
                 pool,
+                names,
                 off,
             }),
             Err(error) => findings.problem(At::Key(&path), error.to_string(), None),
@@ -158,14 +160,19 @@ fn pool(
     path: &str,
     is_off: bool,
     findings: &mut Findings<'_>,
-) -> PoolSpec {
-    let replicas = replicas(context, upstream, path, findings);
-    if replicas.is_empty() && !is_off && !findings.dropped_in(path) && !has_entries(upstream) {
+) -> (PoolSpec, Vec<NameSpec>) {
+    let Compiled { replicas, names } = replicas(context, upstream, path, findings);
+    if replicas.is_empty()
+        && names.is_empty()
+        && !is_off
+        && !findings.dropped_in(path)
+        && !has_entries(upstream)
+    {
         let hint = format!("add [[{}]] with a command or a url", join(path, "replicas"));
         findings.problem(At::Key(path), "no replica", Some(hint));
     }
     let (timeout, timeout_max) = timeouts(context, upstream, path, findings);
-    PoolSpec {
+    let pool = PoolSpec {
         isolation: match upstream.isolation {
             None | Some(file::Isolation::Shared) => Isolation::Shared,
             Some(file::Isolation::Session) => Isolation::Session,
@@ -181,7 +188,8 @@ fn pool(
         hedge: policy::hedge(context, &upstream.hedge),
         limits: policy::limits(context, &upstream.limits),
         replicas,
-    }
+    };
+    (pool, names)
 }
 
 /// Entries that could not be compiled have their own problems.
@@ -194,7 +202,7 @@ fn replicas(
     upstream: &file::Upstream,
     path: &str,
     findings: &mut Findings<'_>,
-) -> Vec<ReplicaSpec> {
+) -> Compiled {
     let era = match upstream.era {
         None | Some(file::Era::Auto) => EraPolicy::Auto,
         Some(file::Era::Modern) => EraPolicy::Modern,

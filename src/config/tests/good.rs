@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::builtin::spec::{GEOCODING_URL, WEATHER_URL};
 use crate::fleet::spec::{Balance, BreakerSpec, Effect, HashOn, RetrySpec};
+use crate::gateway::spec::DnsSpec;
 use crate::upstream::spec::{EraPolicy, HealthSpec};
 
 #[test]
@@ -258,4 +259,48 @@ fn an_expression_is_read_at_once_and_its_mistakes_are_told() {
         problems_with(&upstream("hash_on = \"colour\""), &[]),
         ["2:11: upstreams.a.hash_on: not something to hash"]
     );
+}
+
+#[test]
+fn a_host_name_may_stand_for_as_many_replicas_as_it_has_addresses() {
+    let text = r#"
+[dns]
+server = "127.0.0.1:5353"
+addresses_max = 4
+
+[[upstreams.a.replicas]]
+url = "http://one.test/"
+resolve = "0s"
+
+[[upstreams.a.replicas]]
+name = "docs"
+url = "https://Docs.test:8443/mcp"
+resolve = "30s"
+weight = 3
+
+[[upstreams.b.replicas]]
+url = "http://docs.test/"
+resolve = "1s"
+"#;
+    let spec = good(text).gateway;
+    assert_eq!(spec.dns, DnsSpec { server: "127.0.0.1:5353".parse().ok(), addresses_max: 4 });
+    let [a, b] = &spec.upstreams[..] else { panic!("{:?}", spec.upstreams) };
+    assert_eq!((a.pool.replicas.len(), b.pool.replicas.len()), (1, 0));
+    assert_eq!(a.pool.replicas[0].name.as_str(), "0");
+    let [docs] = &a.names[..] else { panic!("{:?}", a.names) };
+    assert_eq!(
+        (docs.place, docs.every, docs.host()),
+        (1, Duration::from_secs(30), "docs.test".into())
+    );
+    assert_eq!((docs.replica.name.as_str(), docs.replica.weight), ("docs", 3));
+    assert_eq!((b.names[0].every, b.names[0].replica.name.as_str()), (Duration::from_secs(1), "0"));
+    for (server, expected) in [
+        ("10.0.0.2", "10.0.0.2:53"),
+        ("::1", "[::1]:53"),
+        ("[::1]", "[::1]:53"),
+        ("[::1]:54", "[::1]:54"),
+    ] {
+        let spec = good(&format!("[dns]\nserver = {server:?}"));
+        assert_eq!(spec.gateway.dns.server, expected.parse().ok(), "{server}");
+    }
 }

@@ -57,7 +57,7 @@ fn every_line_of_the_reference_can_be_switched_on() {
     assert_eq!(warnings, []);
     let names: Vec<_> =
         spec.gateway.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-    assert_eq!(names, ["demo", "files", "search"]);
+    assert_eq!(names, ["demo", "files", "search", "fleet"]);
     assert_eq!(spec.listen.auth.keys.len(), 1);
     assert_eq!(without_examples(spec), Spec::default(), "each value is the default");
 }
@@ -244,6 +244,7 @@ fn the_defaults_of_the_schema_are_those_of_the_code() {
         ("[auth]", "/properties/auth"),
         ("[fallback]", "/properties/fallback"),
         ("[catalog]", "/properties/catalog"),
+        ("[dns]", "/properties/dns"),
         ("[defaults.retry]", "/properties/defaults/properties/retry"),
         ("[defaults.breaker]", "/properties/defaults/properties/breaker"),
         ("[defaults.health]", "/properties/defaults/properties/health"),

@@ -16,7 +16,8 @@ pub struct Diff {
     pub upstreams: Vec<Step>,
     /// Upstreams that are gone.
     pub removed: Vec<UpstreamName>,
-    /// Something else of the new one differs: names, built-in tools, the cache, or the order.
+    /// Something else of the new one differs: names, built-in tools, the cache, the name server, or
+    /// the order.
     pub others: bool,
 }
 
@@ -70,6 +71,7 @@ pub fn diff(old: &GatewaySpec, new: &GatewaySpec) -> Diff {
         || old.builtins != new.builtins
         || old.cache != new.cache
         || old.keep != new.keep
+        || old.dns != new.dns
         || !kept.eq(same);
     Diff { upstreams, removed, others }
 }

@@ -32,6 +32,7 @@ fn upstream(name: &str, replicas: Vec<ReplicaSpec>) -> UpstreamSpec {
         offer: OfferSpec::all(name),
         start: crate::gateway::spec::Start::Eager,
         pool: PoolSpec::new(replicas),
+        names: Vec::new(),
         off: None,
     }
 }

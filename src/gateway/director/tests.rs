@@ -54,7 +54,11 @@ impl Stage {
 
     /// An upstream of this name with one replica.
     fn member(&mut self, name: &str) -> Member {
-        let kind = HttpSpec { url: "http://127.0.0.1:1/mcp".parse().unwrap(), headers: Vec::new() };
+        let kind = HttpSpec {
+            url: "http://127.0.0.1:1/mcp".parse().unwrap(),
+            headers: Vec::new(),
+            address: None,
+        };
         let replica = ReplicaSpec {
             name: ReplicaName::new("a").unwrap(),
             kind: ReplicaKind::Http(kind),
@@ -72,6 +76,7 @@ impl Stage {
             offer: OfferSpec::all(name),
             start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(vec![replica.clone()]),
+            names: Vec::new(),
             off: None,
         };
         let (id, meters) = (self.numbers.upstream(), Meters::new());

@@ -129,7 +129,9 @@ mod tests {
             fallbacks: ways.iter().map(|(tool, to)| ((*tool).to_owned(), fallback(to))).collect(),
             start: crate::gateway::spec::Start::Eager,
             offer: OfferSpec::all(name),
+            start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(Vec::new()),
+            names: Vec::new(),
             off: None,
         }
     }

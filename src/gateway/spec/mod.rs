@@ -3,14 +3,17 @@
 pub mod fallback;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::base::UpstreamName;
+use crate::base::name::NAME_BYTES_MAX;
 use crate::builtin::spec::BuiltinSpec;
 use crate::catalog::spec::{NamingSpec, OfferSpec};
 use crate::fleet::Effect;
 use crate::fleet::spec::{Isolation, PoolSpec};
-use crate::upstream::spec::ReplicaSpec;
+use crate::upstream::spec::{ReplicaKind, ReplicaSpec};
 
 pub use self::fallback::{FallbackSpec, KeepSpec, StandIn};
 
@@ -27,6 +30,8 @@ pub struct GatewaySpec {
     pub cache: CacheSpec,
     /// How much is kept of good results for fallbacks.
     pub keep: KeepSpec,
+    /// How host names are looked up whose addresses are replicas.
+    pub dns: DnsSpec,
 }
 
 /// The last known catalog on disk.
@@ -73,6 +78,9 @@ pub struct UpstreamSpec {
     pub start: Start,
     /// Its replicas and the rules over them.
     pub pool: PoolSpec,
+    /// Host names of which each address is a replica of its own. [`spread`](super::spread) puts
+    /// those that are known among the replicas of the pool.
+    pub names: Vec<NameSpec>,
     /// Why it is switched off (an unset variable, say); nothing of it is started.
     pub off: Option<String>,
 }
@@ -85,6 +93,61 @@ pub enum Start {
     Eager,
     /// By the first call, where it is remembered what they offer.
     Lazy,
+}
+
+/// The longest text of an address, in bytes: eight groups of four digits.
+const ADDRESS_BYTES_MAX: usize = 39;
+/// The longest name of an entry whose replicas are named by their addresses, in bytes.
+pub const ENTRY_BYTES_MAX: usize = NAME_BYTES_MAX - 1 - ADDRESS_BYTES_MAX;
+
+/// A host name of which each address is a replica of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NameSpec {
+    /// Where its replicas stand: before the one that the file names at this place.
+    pub place: usize,
+    /// How often it is looked up, give or take a tenth; 1 s at least.
+    pub every: Duration,
+    /// What they are made from, but for the address. Its name is the first part of theirs.
+    pub replica: ReplicaSpec,
+}
+
+impl NameSpec {
+    /// The host name, in lower case; empty for a child process, which has none.
+    pub fn host(&self) -> String {
+        match &self.replica.kind {
+            ReplicaKind::Http(http) => http.url.host().unwrap_or_default().to_ascii_lowercase(),
+            ReplicaKind::Child(_) => String::new(),
+        }
+    }
+
+    /// The name of its replica at an address.
+    pub fn label(&self, address: IpAddr) -> String {
+        format!("{}-{}", self.replica.name, address.to_string().replace(':', "_"))
+    }
+
+    /// Whether one of its replicas could have this name.
+    pub fn may_be(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(self.replica.name.as_str());
+        let text = rest.and_then(|rest| rest.strip_prefix('-'));
+        let address = text.and_then(|text| text.replace('_', ":").parse().ok());
+        address.is_some_and(|address| self.label(address) == name)
+    }
+}
+
+/// How host names are looked up whose addresses are replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsSpec {
+    /// The name server to ask; `None` = those of the system.
+    pub server: Option<SocketAddr>,
+    /// Most addresses of one name that become replicas.
+    pub addresses_max: usize,
+}
+
+impl Default for DnsSpec {
+    fn default() -> Self {
+        // As many as a fleet behind one name usually is; each costs a handshake and metrics.
+        Self { server: None, addresses_max: 32 }
+    }
 }
 
 impl UpstreamSpec {

@@ -14,6 +14,7 @@ pub(crate) mod kept;
 pub(crate) mod keyed;
 pub(crate) mod lists;
 pub(crate) mod load;
+pub(crate) mod names;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod procfs;

@@ -1,7 +1,7 @@
 //! The Streamable HTTP transport: one endpoint, `/mcp`, for both eras side by side.
 
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,11 +45,12 @@ struct Front {
 }
 
 /// Binds, says so on stderr, and serves until the process is killed.
-pub(super) async fn serve(server: Arc<Server>, port: u16) -> anyhow::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-    let listener = listener.with_context(|| format!("cannot listen on 127.0.0.1:{port}"))?;
-    let port = listener.local_addr()?.port();
-    server.say(&format!("ready on http://127.0.0.1:{port}/mcp"));
+pub(super) async fn serve(server: Arc<Server>, host: IpAddr, port: u16) -> anyhow::Result<()> {
+    let place = SocketAddr::new(host, port);
+    let listener = TcpListener::bind(place).await;
+    let listener = listener.with_context(|| format!("cannot listen on {place}"))?;
+    let place = listener.local_addr()?;
+    server.say(&format!("ready on http://{place}/mcp"));
     let tasks = server.tasks.clone();
     let front = Arc::new(Front { server, sessions: Sessions::default() });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

@@ -27,6 +27,7 @@ mod stdio;
 mod tools;
 mod wire;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,9 +40,12 @@ pub(crate) struct DemoServerArgs {
     /// Serve on stdin and stdout (the default)
     #[arg(long, conflicts_with = "port")]
     stdio: bool,
-    /// Serve Streamable HTTP on 127.0.0.1 at this port; 0 takes any free one
+    /// Serve Streamable HTTP at this port; 0 takes any free one
     #[arg(long, value_name = "P")]
     port: Option<u16>,
+    /// The address to serve on, one of this machine's own
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", value_parser = own_address)]
+    host: IpAddr,
     /// The name that the server goes by
     #[arg(long, value_name = "N", default_value = "demo")]
     name: String,
@@ -87,13 +91,19 @@ enum EraChoice {
     Legacy,
 }
 
+/// An address that only this machine reaches: nothing here asks who calls.
+fn own_address(text: &str) -> Result<IpAddr, &'static str> {
+    let address = text.parse::<IpAddr>().map_err(|_odd| "not an address")?;
+    if address.is_loopback() { Ok(address) } else { Err("not a loopback address, like 127.0.0.2") }
+}
+
 /// Serves until stdin ends, or for ever on HTTP.
 pub(crate) async fn run(args: DemoServerArgs) -> anyhow::Result<()> {
-    let port = args.port;
+    let (host, port) = (args.host, args.port);
     let server = Arc::new(Server::new(args)?);
     server.quirks.start(&server).await?;
     match port {
-        Some(port) => http::serve(server, port).await,
+        Some(port) => http::serve(server, host, port).await,
         None => stdio::serve(server).await,
     }
 }
