@@ -127,7 +127,6 @@ mod tests {
             trust_annotations: false,
             effects: std::collections::BTreeMap::new(),
             fallbacks: ways.iter().map(|(tool, to)| ((*tool).to_owned(), fallback(to))).collect(),
-            start: crate::gateway::spec::Start::Eager,
             offer: OfferSpec::all(name),
             start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(Vec::new()),
