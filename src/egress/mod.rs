@@ -78,6 +78,12 @@ impl HttpClient {
         Self { pool: Arc::new(Pool::new(spec, dial)) }
     }
 
+    /// Drops the connections that wait for a request: the server is in doubt, and they may be
+    /// half-open. Each of them would cost a request its whole wait.
+    pub fn forget_idle(&self) {
+        self.pool.forget();
+    }
+
     /// Sends a request with an absolute `http` or `https` URI and answers the head of the response
     /// as soon as it is there. The wait has no bound of its own once the connection stands.
     /// Dropping the future closes the connection.

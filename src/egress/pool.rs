@@ -133,6 +133,14 @@ impl Pool {
         drop(sites);
     }
 
+    /// Drops all that waits.
+    pub(super) fn forget(&self) {
+        let mut sites = self.sites.lock();
+        let old: Vec<Idle> = sites.iter_mut().flat_map(|site| site.idle.drain(..)).collect();
+        drop(sites);
+        drop(old);
+    }
+
     /// Whether an unused connection is of no use any more.
     fn is_spent(&self, idle: &Idle, now: Instant) -> bool {
         now.saturating_duration_since(idle.since) >= self.idle_timeout || idle.wire.has_stirred()

@@ -137,6 +137,11 @@ impl HttpLink {
         self.inner.session.is_some()
     }
 
+    /// Drops the connections that wait for a request.
+    pub fn forget_connections(&self) {
+        self.inner.client.forget_idle();
+    }
+
     /// The next number of ours.
     pub fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)

@@ -55,6 +55,9 @@ impl<'a> Looks<'a> {
                 Present::Looking(look) => {
                     let answer = look.await;
                     let spec = self.replica.health();
+                    if answer.is_err() {
+                        self.live.forget_connections();
+                    }
                     self.pulse.looked(answer.is_ok(), &spec);
                     self.replica.looked(self.pulse.good(), self.pulse.is_suspect());
                     self.present = Present::Waiting(wait(&self.pulse, &spec));
@@ -78,6 +81,7 @@ impl<'a> Looks<'a> {
         let spec = self.replica.health();
         let traffic = self.replica.take_traffic();
         if doubted {
+            self.live.forget_connections();
             self.pulse.doubt();
             self.doubted = true;
         } else if traffic && spec.skip_if_traffic && self.pulse.is_calm() {

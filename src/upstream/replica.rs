@@ -106,6 +106,14 @@ impl Live {
         (Some(self.events.lobby.sit(caller, own.clone())), own)
     }
 
+    /// The server is in doubt: what is asked from now on goes over new connections. Those that wait
+    /// may be half-open, and would tell of themselves and not of the server.
+    pub fn forget_connections(&self) {
+        if let Link::Http(link) = &self.link {
+            link.forget_connections();
+        }
+    }
+
     /// Starts a client's request.
     pub fn begin(&self, request: &Request<'_>) -> Result<Exchange, Fault> {
         match &self.link {

@@ -233,6 +233,9 @@ impl Watch<'_> {
         if let Some((_, fault)) = failed {
             let (upstream, replica) = (&self.replica.upstream, &self.replica.spec.name);
             tracing::warn!(%upstream, %replica, %fault, "could not list again all that is offered");
+            if matches!(fault.kind, Kind::Connect | Kind::Closed | Kind::Timeout) {
+                self.replica.doubt();
+            }
         }
         self.report.listed(self.replica, self.live, self.listing.clone()).await;
     }
