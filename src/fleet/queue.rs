@@ -245,4 +245,143 @@ mod tests {
             assert!(waiting.is_empty() && queue.is_empty());
         }
     }
+
+    /// What one other client may be served for while a client with calls that wait gets nothing.
+    /// The round that comes to a lane whose call is not paid for yet gives it [`QUANTUM`], so the
+    /// dearest call is served in round `COST_MAX / QUANTUM + 1` at the latest. In so many rounds
+    /// the other one is given as many quanta, and it may have saved up [`COST_MAX`] before.
+    const GAP: u32 = (COST_MAX / QUANTUM + 1) * QUANTUM + COST_MAX;
+
+    /// Calls at the queue as a test knows them, and what others were served for since a client that
+    /// has some was last served.
+    struct Known {
+        waiting: std::collections::BTreeMap<u64, (usize, u32)>,
+        gaps: Vec<Vec<u32>>,
+    }
+
+    impl Known {
+        fn has_work(&self, client: usize) -> bool {
+            self.waiting.values().any(|(of, _)| *of == client)
+        }
+
+        fn push(&mut self, client: usize, ticket: u64, cost: u32) {
+            if !self.has_work(client) {
+                self.gaps[client].fill(0);
+            }
+            self.waiting.insert(ticket, (client, cost));
+        }
+
+        fn served(&mut self, ticket: u64) {
+            let (client, cost) = self.waiting.remove(&ticket).expect("it came out twice");
+            self.gaps[client].fill(0);
+            for other in (0..self.gaps.len()).filter(|other| *other != client) {
+                if self.has_work(other) {
+                    self.gaps[other][client] += cost;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_work_waits_for_a_bounded_cost_of_each_other_client() {
+        for seed in 0..200 {
+            let mut draws = Draws::new(seed);
+            let (mut queue, mut now) = (Queue::default(), clock::now());
+            let clients = 2 + draws.below(5);
+            // Some ask for dear things, others for cheap ones, and some for both.
+            let dearest: Vec<usize> = (0..clients).map(|_| 1 + draws.below(10)).collect();
+            let (waiting, gaps) =
+                (std::collections::BTreeMap::new(), vec![vec![0; clients]; clients]);
+            let mut known = Known { waiting, gaps };
+            // In every other one calls wait so long that the newest goes first.
+            let step = Duration::from_millis(if seed % 2 == 0 { 0 } else { 20 });
+            for ticket in 0..600 {
+                now += step;
+                let client = draws.below(clients);
+                match draws.below(10) {
+                    0..=4 => {
+                        let cost = u32::try_from(1 + draws.below(dearest[client])).unwrap();
+                        queue.push(u64::try_from(client).unwrap(), ticket, cost, now);
+                        known.push(client, ticket, cost);
+                    }
+                    5 => {
+                        // Somebody gives up.
+                        let nth = draws.below(known.waiting.len().max(1));
+                        let Some((ticket, (client, _))) = known.waiting.iter().nth(nth) else {
+                            continue;
+                        };
+                        let (ticket, client) = (*ticket, u64::try_from(*client).unwrap());
+                        assert!(queue.remove(client, ticket));
+                        known.waiting.remove(&ticket);
+                    }
+                    _ => {
+                        if let Some(ticket) = queue.pop(now) {
+                            known.served(ticket);
+                        }
+                    }
+                }
+                let most = known.gaps.iter().flatten().max();
+                assert!(most.is_some_and(|most| *most <= GAP), "seed {seed}: {:?}", known.gaps);
+            }
+            while let Some(ticket) = queue.pop(now) {
+                known.served(ticket);
+                let most = known.gaps.iter().flatten().max();
+                assert!(most.is_some_and(|most| *most <= GAP), "seed {seed}: {:?}", known.gaps);
+            }
+            assert!(known.waiting.is_empty(), "seed {seed}: {:?}", known.waiting);
+        }
+    }
+
+    /// While all have calls that wait, each was given the same, but for one round, and has spent it
+    /// but for what it has saved up.
+    #[test]
+    fn shares_are_of_cost_and_not_of_calls() {
+        for seed in 0..100 {
+            let mut draws = Draws::new(seed);
+            let (mut queue, now) = (Queue::default(), clock::now());
+            let (mut known, mut left, mut served) = (HashMap::new(), [50; 4], [0_u32; 4]);
+            for ticket in 0..200 {
+                let client = usize::try_from(ticket % 4).unwrap();
+                // 0 asks for the dearest, 1 for the cheapest, the others for anything.
+                let cost = [COST_MAX, 1, 0, 0][client];
+                let any = u32::try_from(1 + draws.below(10)).unwrap();
+                let cost = if cost == 0 { any } else { cost };
+                queue.push(ticket % 4, ticket, cost, now);
+                known.insert(ticket, (client, cost));
+            }
+            while left.iter().all(|left| *left > 0) {
+                let (client, cost) = known[&queue.pop(now).unwrap()];
+                left[client] -= 1;
+                served[client] += cost;
+                let apart = served.iter().max().unwrap() - served.iter().min().unwrap();
+                assert!(apart <= QUANTUM + COST_MAX, "seed {seed}: {served:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn light_clients_do_not_starve_beside_a_heavy_one() {
+        const HEAVY: u64 = 0;
+        let (mut queue, now) = (Queue::default(), clock::now());
+        (0..1_000).for_each(|ticket| queue.push(HEAVY, ticket, COST_MAX, now));
+        // Each of them asks for one cheap thing after the other.
+        (1..6).for_each(|light| queue.push(light, 1_000 * light, 1, now));
+        let (mut heavy, mut light, mut since) = (0_u32, [0_u32; 6], [0_u32; 6]);
+        for _ in 0..600 {
+            let ticket = queue.pop(now).unwrap();
+            let client = usize::try_from(ticket / 1_000).unwrap();
+            if client == 0 {
+                heavy += 1;
+                for since in &mut since {
+                    *since += 1;
+                }
+                assert!(since[1..].iter().all(|since| *since <= 1), "one waited: {since:?}");
+            } else {
+                (light[client], since[client]) = (light[client] + 1, 0);
+                queue.push(u64::try_from(client).unwrap(), ticket + 1, 1, now);
+            }
+        }
+        assert!(heavy > 0, "nor does the heavy one");
+        assert!(light[1..].iter().all(|light| *light >= 4 * heavy), "{heavy} {light:?}");
+    }
 }
