@@ -4,14 +4,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use waypost::base::clock;
 
-use crate::support::process::{free_port, received};
-use crate::support::toml::{demo, named, upstream, url};
-use crate::support::{Demo, Gateway, Http, eventually, listed, metric, own_error, replicas_up};
+use crate::support::peer::{no_method, result, text};
+use crate::support::process::{WAYPOST, free_port, received};
+use crate::support::toml::{command, demo, named, upstream, url};
+use crate::support::{
+    Demo, Era, Gateway, Http, Over, Peer, eventually, listed, metric, own_error, replicas_up,
+};
 
 fn call(gateway: &Gateway, tool: &str, arguments: &str) -> Value {
     Http::modern_call(&gateway.url(), tool, arguments).answer()
@@ -191,6 +196,47 @@ fn a_child_that_is_killed_in_mid_call_ran_it_once_and_nobody_runs_it_again() {
     assert_eq!(lines(&journal).len(), 1, "it ran exactly once");
 }
 
+/// How long its caller waits, from the kill of a child that is in the middle of a call.
+fn heard_after(gateway: &Gateway) -> Duration {
+    listed(gateway, "u__sleep");
+    // One that was killed before may have a moment left in which calls are refused.
+    let pid = eventually("a child", || {
+        let who = call(gateway, "u__whoami", "{}")["result"]["structuredContent"].clone();
+        who["pid"].as_u64()
+    });
+    let params = r#""name":"u__sleep","arguments":{"ms":600000}"#;
+    let (headers, body) = Http::modern_parts("1", "tools/call", Some("u__sleep"), params);
+    let mut open = Http::open(&gateway.url(), &headers, &body);
+    let series = r#"mcp_upstream_inflight{upstream="u",replica="0"}"#;
+    eventually("the call to arrive", || (metric(gateway, series) > 0.5).then_some(()));
+    let began = clock::now();
+    kill(&pid.to_string());
+    let answer = open.next().unwrap();
+    assert_eq!(own_error(&answer).0, -31003, "{answer}");
+    began.elapsed()
+}
+
+#[test]
+fn the_caller_of_a_child_that_is_killed_in_mid_call_hears_of_it_at_once() {
+    let server = format!("{WAYPOST} demo-server --stdio");
+    let shell = |script: &str| command(&["sh", "-c", &format!("{script} & exec {server}")]);
+    let children = [
+        ("alone", demo(&[])),
+        ("with a child of its own", shell("sleep 1000")),
+        // It holds the pipe that the answer would come on, and does not end when it is asked to.
+        ("with a stubborn child", shell("(trap '' TERM; while :; do sleep 1000; done)")),
+    ];
+    for (what, child) in children {
+        let gateway = Gateway::start(&upstream("u", "", &[child]));
+        let times: Vec<Duration> = (0..3).map(|_| heard_after(&gateway)).collect();
+        eprintln!("{what}: heard after {times:?}");
+        // It takes some milliseconds. The bound is for machines that have much else to do, and
+        // below the second for which an end may be looked into.
+        let best = times.iter().min().unwrap();
+        assert!(*best < Duration::from_millis(500), "{what}: {times:?}");
+    }
+}
+
 #[test]
 fn a_url_that_dies_in_mid_call_got_it_once_and_nobody_gets_it_again() {
     for era in ["legacy", "modern"] {
@@ -238,6 +284,108 @@ fn a_call_that_only_reads_is_asked_again_where_the_operator_trusts_or_says_so() 
         assert_eq!(servers[1 - at].requests("tools/call").len(), 1, "{keys}");
         let series = r#"mcp_retries_total{upstream="u",reason="closed"}"#;
         assert!((metric(&gateway, series) - 1.0).abs() < 0.5, "{keys}");
+    }
+}
+
+/// Two servers of a tool that says that it only reads, a prompt and a resource. The first request
+/// of a method that reaches either of them is its end: of the child, or of the connection.
+fn one_dies_at(method: &'static str, era: Era, over: Over) -> [Peer; 2] {
+    let died = Arc::new(AtomicBool::new(false));
+    [(), ()].map(|()| {
+        let died = Arc::clone(&died);
+        let offered = json!({"tools": {}, "prompts": {}, "resources": {}, "completions": {}});
+        Peer::offering(era, over, offered, move |turn| {
+            if turn.method() == method && !died.swap(true, Ordering::SeqCst) {
+                turn.hang_up();
+                return Value::Null;
+            }
+            let reads = json!({"readOnlyHint": true});
+            let tool =
+                json!({"name": "t", "inputSchema": {"type": "object"}, "annotations": reads});
+            let resource = json!({"uri": "r:1", "name": "r"});
+            let said = json!({"role": "user", "content": {"type": "text", "text": "survived"}});
+            match turn.method() {
+                "tools/list" => result(&json!({ "tools": [tool] })),
+                "prompts/list" => result(&json!({"prompts": [{"name": "p"}]})),
+                "resources/list" => result(&json!({ "resources": [resource] })),
+                "resources/templates/list" => result(&json!({"resourceTemplates": []})),
+                "tools/call" => text("survived"),
+                "prompts/get" => result(&json!({ "messages": [said] })),
+                "resources/read" => {
+                    result(&json!({"contents": [{"uri": "r:1", "text": "survived"}]}))
+                }
+                "completion/complete" => result(&json!({"completion": {"values": ["survived"]}})),
+                _ => no_method(),
+            }
+        })
+    })
+}
+
+fn of_two(peers: &[Peer; 2], era: Era, keys: &str) -> Gateway {
+    let era = if era == Era::Legacy { "legacy" } else { "modern" };
+    let keys = format!("era = {era:?}\n{keys}");
+    let gateway = Gateway::start(&upstream("u", &keys, &peers.each_ref().map(Peer::replica)));
+    replicas_up(&gateway, "u", 2);
+    listed(&gateway, "u__t");
+    gateway
+}
+
+/// How often each of them was asked.
+fn asked(peers: &[Peer; 2], method: &str) -> [usize; 2] {
+    peers.each_ref().map(|peer| peer.heard(method).len())
+}
+
+const EVERY_KIND: [(Era, Over); 4] = [
+    (Era::Legacy, Over::Http),
+    (Era::Modern, Over::Http),
+    (Era::Legacy, Over::Stdio),
+    (Era::Modern, Over::Stdio),
+];
+
+#[test]
+fn a_read_whose_replica_dies_in_the_middle_of_it_is_answered_by_the_other_one() {
+    let reads = [
+        ("resources/read", Some("r:1"), r#""uri":"r:1""#),
+        ("prompts/get", Some("u__p"), r#""name":"u__p""#),
+        (
+            "completion/complete",
+            None,
+            r#""ref":{"type":"ref/prompt","name":"u__p"},"argument":{"name":"a","value":""}"#,
+        ),
+    ];
+    for (era, over) in EVERY_KIND {
+        for (method, name, params) in reads {
+            let peers = one_dies_at(method, era, over);
+            // Neither needs the operator's trust: by the protocol they only read.
+            let gateway = of_two(&peers, era, "trust_annotations = false");
+            let messages = Http::modern(&gateway.url(), "1", method, name, params).messages();
+            let (kind, text) = ((era, over, method), messages[0].to_string());
+            assert_eq!(messages.len(), 1, "{kind:?}: {messages:?}");
+            assert!(text.contains("result") && text.contains("survived"), "{kind:?}: {text}");
+            assert_eq!(asked(&peers, method), [1, 1], "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_call_whose_tool_says_that_it_reads_is_not_asked_again_where_nobody_trusts_it() {
+    for (era, over) in EVERY_KIND {
+        for (keys, trusted) in
+            [("", false), ("trust_annotations = false", false), ("trust_annotations = true", true)]
+        {
+            let peers = one_dies_at("tools/call", era, over);
+            let gateway = of_two(&peers, era, keys);
+            let answer = call(&gateway, "u__t", "{}");
+            let times: usize = asked(&peers, "tools/call").iter().sum();
+            if trusted {
+                let text = &answer["result"]["content"][0]["text"];
+                assert_eq!((text, times), (&json!("survived"), 2), "{era:?} {over:?}: {answer}");
+                continue;
+            }
+            let wanted = (-31003, "delivery_unknown".into(), "unknown".into(), false, "u".into());
+            assert_eq!(own_error(&answer), wanted, "{era:?} {over:?} {keys}: {answer}");
+            assert_eq!(times, 1, "{era:?} {over:?} {keys}");
+        }
     }
 }
 

@@ -58,6 +58,8 @@ struct Shared {
     said: Mutex<BTreeSet<String>>,
     /// Calls whose connection was closed before they were answered.
     left: Mutex<usize>,
+    /// Sessions that it knows no longer.
+    forgotten: Mutex<BTreeSet<usize>>,
 }
 
 impl Peer {
@@ -89,6 +91,7 @@ impl Peer {
             standing: Mutex::default(),
             said: Mutex::default(),
             left: Mutex::default(),
+            forgotten: Mutex::default(),
         });
         let serving = Arc::downgrade(&shared);
         std::thread::spawn(move || {
@@ -199,7 +202,19 @@ impl Peer {
         stream.lock().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Ends a child.
+    /// Answers 404 to whatever comes in this session from now on.
+    pub(crate) fn forget(&self, session: usize) {
+        self.shared.forgotten.lock().insert(session);
+    }
+
+    /// The methods of all that was heard in a session, in order.
+    pub(crate) fn methods(&self, session: usize) -> Vec<String> {
+        let heard = self.shared.heard.lock();
+        let here = heard.iter().filter(|heard| heard.session == session);
+        here.filter_map(|heard| Some(heard.message["method"].as_str()?.to_owned())).collect()
+    }
+
+    /// Ends a child, or the standing stream of a session.
     pub(crate) fn hang_up(&self, session: usize) {
         let line = self.shared.standing.lock().get(&session).map(Arc::clone).unwrap();
         line.lock().shutdown(Shutdown::Both).unwrap();
@@ -334,6 +349,14 @@ impl Turn<'_> {
         self.shared.answered(id).message
     }
 
+    /// Closes the connection, or ends the child, without an answer.
+    pub(crate) fn hang_up(&mut self) {
+        drop(match &mut self.out {
+            Out::Line(line) => line.lock().shutdown(Shutdown::Both),
+            Out::Post { socket, .. } => socket.shutdown(Shutdown::Both),
+        });
+    }
+
     /// Sends a log message.
     pub(crate) fn log(&mut self, level: &str, text: &str) {
         self.tell(&log(level, text));
@@ -453,7 +476,9 @@ fn post(shared: &Arc<Shared>, socket: TcpStream) {
     let socket = reader.into_inner();
     let given = headers.iter().find_map(|line| line.strip_prefix("mcp-session-id: s"));
     let given = given.and_then(|number| number.parse::<usize>().ok());
+    let forgotten = given.is_some_and(|session| shared.forgotten.lock().contains(&session));
     match verb.as_str() {
+        "GET" if forgotten => return empty(socket, 404),
         "GET" => return stand(shared, socket, given),
         "POST" => {}
         _ => return empty(socket, 200),
@@ -465,6 +490,9 @@ fn post(shared: &Arc<Shared>, socket: TcpStream) {
     };
     let heard = Heard { session, headers: headers.clone(), message: message.clone() };
     shared.heard.lock().push(heard);
+    if forgotten {
+        return empty(socket, 404);
+    }
     if message.get("method").is_none() || message.get("id").is_none() {
         return empty(socket, 202);
     }
