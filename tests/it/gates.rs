@@ -2,21 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use waypost::base::clock;
 
 use crate::support::fake::Fake;
+use crate::support::puppet::{Offer, Puppet, tool};
 use crate::support::toml::{named, upstream, url};
-use crate::support::{Gateway, Http, eventually, listed, replicas_up};
+use crate::support::upstream::config;
+use crate::support::{
+    Era, Gateway, Http, Session, eventually, listed, metric, own_error, replicas_up,
+};
 
-/// What a server says to a call, and whether that is a failure of the server.
-const SAYINGS: [(&str, bool); 6] = [
+/// What a server says to a call, and whether that is a failure of the server. It is none that its
+/// client gave up; that it said nothing until then is no failure either.
+const SAYINGS: [(&str, bool); 7] = [
     ("result", false),
     ("isError", false),
     ("-32602", false),
     ("404", false),
     ("503", true),
     ("garbage", true),
+    ("nothing", false),
 ];
 
 /// A legacy server with the tool `t`, which answers `ping` whatever it says to calls.
@@ -31,7 +39,8 @@ impl Server {
         let now = Arc::clone(&says);
         let fake = Fake::start(move |message| {
             let say = SAYINGS[usize::from(now.load(Ordering::SeqCst))].0;
-            Some(answer(message, say))
+            let silent = say == "nothing" && message["method"] == "tools/call";
+            (!silent).then(|| answer(message, say))
         });
         Self { fake, says }
     }
@@ -101,7 +110,7 @@ fn call(gateway: &Gateway) -> Value {
 
 #[test]
 fn only_failures_of_the_server_shut_its_gate() {
-    for (say, fails) in SAYINGS {
+    for (say, fails) in SAYINGS.into_iter().filter(|(say, _)| *say != "nothing") {
         let (gateway, a, _b) = two(LONG);
         a.say(say);
         for _ in 0..24 {
@@ -114,6 +123,99 @@ fn only_failures_of_the_server_shut_its_gate() {
         // The list is as it was.
         listed(&gateway, "u__t");
     }
+}
+
+#[test]
+fn clients_that_give_up_one_after_the_other_shut_no_gate() {
+    let (gateway, a, b) = two(LONG);
+    a.say("nothing");
+    b.say("nothing");
+    let calls = || a.calls() + b.calls();
+    let session = Session::open(&gateway, "{}");
+    for n in 1..=24 {
+        if n % 2 == 0 {
+            let mut open = session.start(&n.to_string(), "u__t");
+            eventually("the call to arrive", || (calls() == n).then_some(()));
+            session.cancel(&n.to_string());
+            assert_eq!(open.next(), None, "no answer after a cancel");
+        } else {
+            let params = r#""name":"u__t","arguments":{}"#;
+            let (headers, body) = Http::modern_parts("1", "tools/call", Some("u__t"), params);
+            let open = Http::open(&gateway.url(), &headers, &body);
+            eventually("the call to arrive", || (calls() == n).then_some(()));
+            drop(open);
+        }
+        let inflight = |name| {
+            let series = format!(r#"mcp_upstream_inflight{{upstream="u",replica="{name}"}}"#);
+            metric(&gateway, &series)
+        };
+        let none = || inflight("a") + inflight("b") < 0.5;
+        eventually("the call to be given up", || none().then_some(()));
+    }
+    assert!(a.calls() >= 10 && b.calls() >= 10, "{} {}", a.calls(), b.calls());
+    assert_eq!([gate(&gateway, 0), gate(&gateway, 1)], ["open", "open"]);
+    a.say("result");
+    b.say("result");
+    assert!((0..6).all(|_| call(&gateway)["result"].is_object()));
+}
+
+#[test]
+fn where_the_only_gate_is_shut_a_call_is_refused_at_once_and_not_sent() {
+    let server = Server::start();
+    // Looks are as far away as the end of the rest, and a call may be silent for minutes.
+    let keys =
+        format!("era = \"legacy\"\ntimeout = \"10m\"\nhealth = {{ interval = \"10m\" }}\n{LONG}");
+    let gateway = Gateway::start(&upstream("u", &keys, &[url(&server.fake.url)]));
+    replicas_up(&gateway, "u", 1);
+    listed(&gateway, "u__t");
+    server.say("503");
+    eventually("its gate to shut", || {
+        call(&gateway);
+        (gate(&gateway, 0) == "shut").then_some(())
+    });
+    // A call that it got would now be silent for ten minutes.
+    server.say("nothing");
+    let (sent, began) = (server.calls(), clock::now());
+    for _ in 0..20 {
+        let answer = call(&gateway);
+        let wanted = (-31002, "unavailable".into(), "not_sent".into(), true, "u".into());
+        assert_eq!(own_error(&answer), wanted, "{answer}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?} for 20", began.elapsed());
+    assert_eq!(server.calls(), sent);
+    listed(&gateway, "u__t");
+}
+
+#[test]
+fn tools_stay_listed_while_every_replica_is_down_and_their_calls_are_refused() {
+    let (mut a, mut b) = (Server::start(), Server::start());
+    let other = Puppet::offers(Offer::new("v", Era::Legacy).tools(&["t"]));
+    let replicas = [url(&a.fake.url), url(&b.fake.url)];
+    let gateway = Gateway::start(&config(
+        &[
+            upstream("u", "health = { interval = \"1s\" }", &replicas),
+            upstream("v", "", &[url(&other.url)]),
+        ]
+        .concat(),
+    ));
+    replicas_up(&gateway, "u", 2);
+    listed(&gateway, "u__t");
+    listed(&gateway, "v__t");
+    a.fake.stop();
+    b.fake.stop();
+    replicas_up(&gateway, "u", 0);
+    // The list is made anew while they are down.
+    eventually("the other one's stream", || (other.standing() > 0).then_some(()));
+    other.change(|offer| offer.tools.push(tool("more")));
+    other.tell("notifications/tools/list_changed");
+    listed(&gateway, "v__more");
+    assert_eq!(replicas_up(&gateway, "u", 0)["replicas"].as_array().unwrap().len(), 2);
+    // To who comes now too.
+    let tools = Session::open(&gateway, "{}").tools();
+    assert!(tools.contains(&"u__t".to_owned()), "{tools:?}");
+    let answer = call(&gateway);
+    let wanted = (-31002, "unavailable".into(), "not_sent".into(), true, "u".into());
+    assert_eq!(own_error(&answer), wanted, "{answer}");
 }
 
 /// A server that answers looks all along while its calls fail is not cured by them.
