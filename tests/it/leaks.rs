@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use waypost::base::clock;
 
+use crate::support::process::WAYPOST;
 use crate::support::procfs::{children, descriptors, mark, marked, marked_with, threads};
-use crate::support::toml::{demo, upstream};
+use crate::support::toml::{command, demo, upstream};
 use crate::support::{
     Gateway, Http, StdioClient, eventually, listed, metric, own_error, replicas_up,
 };
@@ -81,6 +82,57 @@ fn a_gateway_on_a_pipe_takes_everything_with_it_however_it_ends() {
             assert_eq!(pipe.close().0, 0);
         }
         all_gone(&mark, clock::now());
+    }
+}
+
+/// A server as people start it, behind a shell that starts something else too, and how many
+/// processes that is with the guard.
+fn wrapped() -> [(String, usize); 2] {
+    let run = format!("{WAYPOST} demo-server --stdio");
+    // The shell becomes the server; the shell waits for the server, as `npx` does.
+    [(format!("sleep 1000 & exec {run}"), 3), (format!("sleep 1000 & {run}; exit"), 4)]
+}
+
+#[test]
+fn what_a_shell_starts_beside_its_server_ends_with_the_gateway() {
+    for (script, processes) in wrapped() {
+        for killed in [false, true] {
+            let mark = mark();
+            let replica = format!("{}\n{}", command(&["sh", "-c", &script]), marked_with(&mark));
+            let mut gateway = Gateway::start(&upstream("u", "", &[replica]));
+            listed(&gateway, "u__whoami");
+            let all = || (marked(&mark).len() == processes).then_some(());
+            eventually("the shell's processes and no probe", all);
+            let began = if killed {
+                gateway.kill();
+                clock::now()
+            } else {
+                assert_eq!(gateway.terminate(), 0);
+                clock::now()
+            };
+            all_gone(&mark, began);
+        }
+    }
+}
+
+#[test]
+fn what_a_shell_starts_beside_its_server_ends_with_the_server() {
+    for (script, processes) in wrapped() {
+        let mark = mark();
+        let replica = format!("{}\n{}", command(&["sh", "-c", &script]), marked_with(&mark));
+        let gateway = Gateway::start(&upstream("u", "", &[replica]));
+        listed(&gateway, "u__whoami");
+        eventually("the shell's processes and no probe", || {
+            (marked(&mark).len() == processes).then_some(())
+        });
+        let before = marked(&mark);
+        let answer = Http::modern_call(&gateway.url(), "u__whoami", "{}").answer();
+        let pid = answer["result"]["structuredContent"]["pid"].to_string();
+        assert!(std::process::Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+        eventually("other processes in the place of all of them", || {
+            let now = marked(&mark);
+            (now.len() == processes && now.iter().all(|pid| !before.contains(pid))).then_some(())
+        });
     }
 }
 
