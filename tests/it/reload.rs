@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use crate::support::client::Open;
 use crate::support::load::Load;
 use crate::support::procfs::{children, descriptors};
-use crate::support::toml::{command, demo, named, upstream};
+use crate::support::puppet::{Offer, Puppet};
+use crate::support::toml::{command, demo, named, upstream, url};
 use crate::support::upstream::config;
 use crate::support::{
-    Gateway, Http, Session, StdioClient, eventually, health, listed, metric, own_error, replicas_up,
+    Era, Gateway, Http, Session, StdioClient, eventually, health, listed, metric, own_error,
+    replicas_up,
 };
 
 /// How long a test listens for what must not come.
@@ -281,10 +283,12 @@ fn many_reloads_under_load_fail_no_call_and_leave_nothing_behind() {
     eprintln!("{} calls, none failed", seen.answered);
 }
 
+/// A wish to hear of the changes of all lists.
+const WISH: &str = r#""notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}"#;
+
 /// A modern subscription to all lists that stands.
 fn listen(gateway: &Gateway) -> Open {
-    let wish = r#""notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}"#;
-    let (headers, body) = Http::modern_parts("\"s\"", "subscriptions/listen", None, wish);
+    let (headers, body) = Http::modern_parts("\"s\"", "subscriptions/listen", None, WISH);
     let mut stream = Http::open(&gateway.url(), &headers, &body);
     assert_eq!(stream.message().unwrap()["method"], "notifications/subscriptions/acknowledged");
     stream
@@ -325,6 +329,103 @@ fn clients_are_told_once_when_a_reload_changes_tools_and_never_when_it_does_not(
         assert_eq!(modern.message_within(QUIET), None, "{what}: modern");
         assert_eq!(legacy.message_within(Duration::from_millis(10)), None, "{what}: legacy");
     }
+}
+
+/// The lists, by the notifications of their changes.
+const CHANGES: [&str; 3] = [
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/tools/list_changed",
+];
+
+/// Upstreams that come and go with everything that can be listed.
+fn guests() -> [(&'static str, Puppet); 2] {
+    [("come", Era::Modern), ("go", Era::Legacy)].map(|(name, era)| {
+        let uri = if name == "come" { "come:r" } else { "go:r" };
+        let offer = Offer::new(name, era).tools(&["t"]).prompts(&["p"]).resources(&[uri]);
+        (name, Puppet::offers(offer))
+    })
+}
+
+/// A configuration before, and one after one upstream went and another came, and after that one in
+/// which a tool is hidden.
+fn rounds(guests: &[(&str, Puppet); 2]) -> [String; 3] {
+    let [come, go] = guests.each_ref().map(|(name, puppet)| one(name, "", &url(&puppet.url)));
+    let stays = one("u", "", &demo(&["--era", "legacy"]));
+    let fewer = one("u", "tools.exclude = [\"add\"]", &demo(&["--era", "legacy"]));
+    [[&stays, &go], [&stays, &come], [&fewer, &come]]
+        .map(|tables| config(&tables.map(String::as_str).concat()))
+}
+
+/// The methods of messages, sorted.
+fn methods(messages: &[Value]) -> Vec<String> {
+    let method = |message: &Value| message["method"].as_str().unwrap_or_default().to_owned();
+    let mut methods: Vec<String> = messages.iter().map(method).collect();
+    methods.sort();
+    methods
+}
+
+#[test]
+fn clients_of_both_eras_are_told_once_of_each_list_that_a_reload_changes() {
+    let guests = guests();
+    let [before, swapped, fewer] = rounds(&guests);
+    let gateway = Gateway::start(&before);
+    listed(&gateway, "u__whoami");
+    listed(&gateway, "go__t");
+    let session = Http::legacy_session(&gateway.url(), "2025-11-25");
+    let mut legacy = Http::open_get(&gateway.url(), &session);
+    assert_eq!(legacy.event().unwrap(), ":");
+    let mut modern = listen(&gateway);
+    assert_eq!(modern.message_within(QUIET), None, "the start is over");
+    assert_eq!(legacy.message_within(QUIET), None, "the start is over");
+    for (what, text, changed) in [
+        ("one came and one went", &swapped, &CHANGES[..]),
+        ("a tool went", &fewer, &CHANGES[2..]),
+        ("nothing", &fewer, &[]),
+    ] {
+        let result = if changed.is_empty() { "unchanged" } else { "applied" };
+        assert_eq!(gateway.reload(text), result, "{what}");
+        for (who, stream) in [("modern", &mut modern), ("legacy", &mut legacy)] {
+            let mut told: Vec<Value> = changed.iter().map(|_| stream.message().unwrap()).collect();
+            told.extend(std::iter::from_fn(|| stream.message_within(QUIET)));
+            assert_eq!(methods(&told), changed, "{what}, {who}: {told:?}");
+        }
+    }
+    let tools = Http::tools(&gateway.url());
+    let has = |name: &str| tools.iter().any(|tool| tool == name);
+    assert!(has("come__t") && !has("go__t") && !has("u__add"), "{tools:?}");
+}
+
+#[test]
+fn both_eras_on_a_pipe_are_told_once_of_each_list_that_a_reload_changes() {
+    const ID: &str = "io.modelcontextprotocol/subscriptionId";
+    let guests = guests();
+    let [before, swapped, fewer] = rounds(&guests);
+    let mut pipe = StdioClient::start(&before);
+    pipe.handshake("2025-11-25");
+    let (_, list) = Http::modern_parts("\"l\"", "tools/list", None, "");
+    eventually("every upstream", || {
+        let text = pipe.ask(&list).to_string();
+        (text.contains("u__whoami") && text.contains("go__t")).then_some(())
+    });
+    let (_, listening) = Http::modern_parts("\"s\"", "subscriptions/listen", None, WISH);
+    pipe.send(&listening);
+    while pipe.next()["method"] != "notifications/subscriptions/acknowledged" {}
+    // The session may still be told of the start.
+    while pipe.next_within(QUIET).is_some() {}
+    for (what, text, changed) in
+        [("one came and one went", &swapped, &CHANGES[..]), ("a tool went", &fewer, &CHANGES[2..])]
+    {
+        pipe.write(text);
+        let mut told: Vec<Value> = (0..2 * changed.len()).map(|_| pipe.next()).collect();
+        told.extend(std::iter::from_fn(|| pipe.next_within(QUIET)));
+        let subscribed = |message: &Value| !message["params"]["_meta"][ID].is_null();
+        let (modern, legacy): (Vec<Value>, Vec<Value>) = told.into_iter().partition(subscribed);
+        assert_eq!(methods(&modern), changed, "{what}: {modern:?}");
+        assert!(modern.iter().all(|told| told["params"]["_meta"][ID] == "s"), "{modern:?}");
+        assert_eq!(methods(&legacy), changed, "{what}: {legacy:?}");
+    }
+    assert_eq!(pipe.close().0, 0);
 }
 
 #[test]
