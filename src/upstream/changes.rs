@@ -39,7 +39,7 @@ pub struct Changes<'a> {
     reopen_at: Instant,
     /// The server has no such stream.
     refused: bool,
-    /// A stream that stood was lost.
+    /// A stream that stood was lost, or the server was away.
     lost: bool,
     /// The stream that stands asks for something else than the filter.
     stale: bool,
@@ -69,6 +69,11 @@ impl<'a> Changes<'a> {
             lost: false,
             stale: false,
         }
+    }
+
+    /// If the server was away, what is watched counts as changed when the stream stands.
+    pub fn was_away(&mut self, away: bool) {
+        self.lost |= away;
     }
 
     /// Asks for these changes from now on. A modern stream is opened anew for that, before the old

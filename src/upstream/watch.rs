@@ -83,6 +83,7 @@ impl Watch<'_> {
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
         let mut subscription = None;
+        let mut was_away = self.was_away();
         let mut looks = Looks::new(self.live, self.replica, self.means);
         loop {
             tokio::select! {
@@ -108,6 +109,9 @@ impl Watch<'_> {
                     } else {
                         subscription = None;
                     }
+                    if std::mem::take(&mut was_away) {
+                        self.report.updated(BTreeSet::clone(&uris));
+                    }
                     self.replica.set_taken(uris);
                     self.replica.touch();
                 }
@@ -122,6 +126,7 @@ impl Watch<'_> {
         let changes = self.live.offers.changes;
         let taken = |uris| self.replica.set_taken(uris);
         let mut stream = Changes::new(link, &self.means.us, &self.live.events, changes, &taken);
+        stream.was_away(self.was_away());
         let offers = self.live.offers;
         let standing = !changes.is_empty() || offers.subscribe || offers.logging;
         let mut watched = self.replica.watched.clone();
@@ -177,6 +182,11 @@ impl Watch<'_> {
                 return end;
             }
         }
+    }
+
+    /// Whether somebody has watched resources while it told nobody of their changes.
+    fn was_away(&self) -> bool {
+        self.replica.lives() > 1 && !self.replica.watched.borrow().is_empty()
     }
 
     /// What a look at a server behind a URL means for its replica.

@@ -40,6 +40,7 @@ mod large;
 mod late;
 mod leaks;
 mod logs;
+mod lost_sessions;
 mod matrix;
 mod memory;
 mod names;

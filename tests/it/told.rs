@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 
 use crate::support::client::Open;
 use crate::support::lists::names;
+use crate::support::peer::{no_method, result, tools};
 use crate::support::process::WAYPOST;
 use crate::support::puppet::{Offer, Puppet, resource, tool};
 use crate::support::toml::{command, demo, upstream, url};
 use crate::support::upstream::config;
-use crate::support::{Era, Gateway, Http, StdioClient, eventually, listed};
+use crate::support::{
+    Era, Gateway, Http, Over, Peer, Session, StdioClient, eventually, listed, replicas_up,
+};
 
 const ID: &str = "io.modelcontextprotocol/subscriptionId";
 /// How long a test listens for what must not come.
@@ -249,6 +252,74 @@ fn an_upstream_that_comes_back_with_other_lists_is_told_of() {
         assert_eq!(names(&gateway.url(), "resources/list"), ["r:2"], "{era:?}");
         assert_eq!(modern.message_within(A_MOMENT), None, "{era:?}: nothing else has changed");
         drop(again);
+    }
+}
+
+/// Watches a resource of `u` and answers the stream on which news of it comes.
+fn watching(gateway: &Gateway, uri: &str) -> Open {
+    let session = Session::open(gateway, "{}");
+    let mut stream = session.stream();
+    assert_eq!(stream.event().unwrap(), ":");
+    let answer = session.ask("resources/subscribe", &format!(r#"{{"uri":"{uri}"}}"#)).answer();
+    assert_eq!(answer["result"], json!({}), "{answer}");
+    stream
+}
+
+/// The resources of which a stream tells that they have changed, until it is silent.
+fn changed(stream: &mut Open) -> Vec<Value> {
+    let first = stream.message().unwrap();
+    let more = std::iter::from_fn(|| stream.message_within(QUIET));
+    let all: Vec<Value> = std::iter::once(first).chain(more).collect();
+    let of = all.iter().filter(|told| told["method"] == "notifications/resources/updated");
+    of.map(|told| told["params"]["uri"].clone()).collect()
+}
+
+#[test]
+fn a_watched_resource_may_have_changed_while_its_upstream_was_away() {
+    for era in [Era::Modern, Era::Legacy] {
+        let offer = || Offer::new("u", era).tools(&["t"]).resources(&["r:1", "r:2"]);
+        let mut puppet = Puppet::offers(offer());
+        let gateway = Gateway::start(&upstream("u", "", &[url(&puppet.url)]));
+        listed(&gateway, "u__t");
+        let mut stream = watching(&gateway, "r:1");
+        let port = puppet.port;
+        puppet.stop();
+        // Who comes back sooner is greeted again only if that was seen.
+        replicas_up(&gateway, "u", 0);
+        let again = Puppet::start_on(port, offer(), |_, _| false);
+        assert_eq!(changed(&mut stream), ["r:1"], "{era:?}");
+        again.cut_streams();
+        assert_eq!(changed(&mut stream), ["r:1"], "{era:?}: the stream was away");
+    }
+}
+
+#[test]
+fn a_watched_resource_may_have_changed_while_its_child_was_away() {
+    for era in [Era::Modern, Era::Legacy] {
+        let capabilities = json!({"tools": {}, "resources": {"subscribe": true}});
+        let peer = Peer::offering(era, Over::Stdio, capabilities, |turn| match turn.method() {
+            "tools/list" => tools(&["t"]),
+            "resources/list" => result(&json!({"resources": [resource("r:1"), resource("r:2")]})),
+            "resources/templates/list" => result(&json!({"resourceTemplates": []})),
+            "resources/subscribe" => result(&json!({})),
+            "subscriptions/listen" => {
+                let mut params = turn.message["params"].clone();
+                params["_meta"] = json!({ ID: turn.message["id"] });
+                let method = "notifications/subscriptions/acknowledged";
+                turn.tell(&json!({"jsonrpc": "2.0", "method": method, "params": params}));
+                Value::Null
+            }
+            _ => no_method(),
+        });
+        let gateway = peer.gateway("");
+        listed(&gateway, "u__t");
+        let mut stream = watching(&gateway, "r:1");
+        let method =
+            if era == Era::Modern { "subscriptions/listen" } else { "resources/subscribe" };
+        let asked = peer.first(method).session;
+        peer.hang_up(asked);
+        assert_eq!(changed(&mut stream), ["r:1"], "{era:?}");
+        assert_ne!(peer.heard(method).last().unwrap().session, asked, "{era:?}");
     }
 }
 
