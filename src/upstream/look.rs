@@ -81,7 +81,6 @@ impl<'a> Looks<'a> {
         let spec = self.replica.health();
         let traffic = self.replica.take_traffic();
         if doubted {
-            self.live.forget_connections();
             self.pulse.doubt();
             self.doubted = true;
         } else if traffic && spec.skip_if_traffic && self.pulse.is_calm() {

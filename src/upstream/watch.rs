@@ -244,6 +244,7 @@ impl Watch<'_> {
             let (upstream, replica) = (&self.replica.upstream, &self.replica.spec.name);
             tracing::warn!(%upstream, %replica, %fault, "could not list again all that is offered");
             if matches!(fault.kind, Kind::Connect | Kind::Closed | Kind::Timeout) {
+                self.live.forget_connections();
                 self.replica.doubt();
             }
         }
