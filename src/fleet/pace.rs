@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 /// Answers that quantiles are taken over.
 pub const SAMPLES: usize = 256;
 /// Quantiles are found anew after so many answers.
-const FRESH: usize = 16;
+const FRESH: usize = 32;
 /// Before so many answers nothing is known.
 pub const KNOWN_AFTER: usize = 20;
 /// How far the baseline moves at an answer.
@@ -60,8 +60,8 @@ impl Pace {
         drop(recent);
     }
 
-    /// Each quantile is looked for within what lies below the one above it: sorting all would cost ten times as
-    /// much, at every sixteenth call.
+    /// Each quantile is looked for within what lies below the one above it: sorting all would cost twice as
+    /// much.
     fn find_quantiles(&self, took: &mut [f32]) {
         let len = took.len();
         let mut within = took;
