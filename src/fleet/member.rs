@@ -62,7 +62,7 @@ impl Member {
     /// What a balancer may know of it; `None` if it may not take a call that wants this level.
     pub fn candidate(&self, level: Level, now: Instant) -> Option<Candidate> {
         let replica = &self.replica;
-        let (up, suspect, phase) = (replica.is_up(), replica.is_suspect(), replica.phase());
+        let ((up, phase), suspect) = (replica.up_and_phase(), replica.is_suspect());
         let seen = Seen { up, phase, suspect };
         self.vital.candidate(level, seen, now)
     }

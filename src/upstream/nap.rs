@@ -126,12 +126,13 @@ impl Nap {
         state.last = now.max(state.last);
     }
 
-    /// It is awake, and `becomes` so: up, or down for a reason.
+    /// It is awake, and `becomes` so: up, or down for a reason. Who finds that it is awake finds that
+    /// it has become so.
     pub(super) fn awake(&self, now: Instant, becomes: impl FnOnce()) {
         let mut state = self.state.lock();
-        self.enter(&mut state, Phase::Awake);
         state.last = now;
         becomes();
+        self.enter(&mut state, Phase::Awake);
     }
 
     /// It falls asleep if nobody has used it for long enough; `goes` takes it from the calls then.

@@ -405,7 +405,15 @@ impl Replica {
 
     /// Whether calls can have it: it takes them now, or as soon as it is awake.
     pub fn is_usable(&self) -> bool {
-        self.is_up() || self.phase() != Phase::Awake
+        let (up, phase) = self.up_and_phase();
+        up || phase != Phase::Awake
+    }
+
+    /// Whether it takes calls, and whether it sleeps. It goes to sleep before it is taken from the
+    /// calls, and is awake after it was given to them: looked at in this order it is never neither.
+    pub fn up_and_phase(&self) -> (bool, Phase) {
+        let (up, phase) = (self.is_up(), self.phase());
+        (up || self.is_up(), phase)
     }
 
     /// How often it came up again without having slept before.
