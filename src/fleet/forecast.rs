@@ -60,7 +60,7 @@ impl Pool {
                     matches!(self.look(member, now), Gate::Probing { free: true })
                         && !member.replica.is_suspect()
                         && member.has_room()
-                        && member.candidate(Level::AnyUp, now).is_some()
+                        && member.fits(Level::AnyUp, now)
                 })
         };
         (0..seats.len()).filter(|_| reads).find(waits)

@@ -61,10 +61,17 @@ impl Member {
 
     /// What a balancer may know of it; `None` if it may not take a call that wants this level.
     pub fn candidate(&self, level: Level, now: Instant) -> Option<Candidate> {
-        let replica = &self.replica;
-        let ((up, phase), suspect) = (replica.up_and_phase(), replica.is_suspect());
-        let seen = Seen { up, phase, suspect };
-        self.vital.candidate(level, seen, now)
+        self.vital.candidate(level, self.seen(), now)
+    }
+
+    /// Whether it may take a call that wants this level.
+    pub fn fits(&self, level: Level, now: Instant) -> bool {
+        self.vital.fits(level, self.seen(), now)
+    }
+
+    fn seen(&self) -> Seen {
+        let (up, phase) = self.replica.up_and_phase();
+        Seen { up, phase, suspect: self.replica.is_suspect() }
     }
 
     /// What a balancer sees of it, whether it may take calls or not.
@@ -89,13 +96,13 @@ impl Member {
 
     /// Whether it would take any call now.
     pub fn is_well(&self, now: Instant) -> bool {
-        self.candidate(Level::Well, now).is_some()
+        self.fits(Level::Well, now)
     }
 
     /// Whether it would take any call now, or as soon as it is awake.
     pub fn is_ready(&self, now: Instant) -> bool {
-        let levels = [Level::Well, Level::Waking, Level::Asleep];
-        levels.into_iter().any(|level| self.candidate(level, now).is_some())
+        let (levels, seen) = ([Level::Well, Level::Waking, Level::Asleep], self.seen());
+        levels.into_iter().any(|level| self.vital.fits(level, seen, now))
     }
 
     /// Whether its gate was open when it was last looked at.

@@ -60,8 +60,8 @@ impl Pace {
         drop(recent);
     }
 
-    /// Each quantile is looked for within what lies below the one above it: sorting all would cost twice as
-    /// much.
+    /// Each quantile is looked for within what lies below the one above it: sorting all would cost
+    /// nearly twice as much.
     fn find_quantiles(&self, took: &mut [f32]) {
         let len = took.len();
         let mut within = took;

@@ -157,7 +157,7 @@ impl Private {
         (old, most): (Option<&Arc<Member>>, usize),
         now: Instant,
     ) -> Result<&'a Arc<Member>, Fault> {
-        let well = |level| move |base: &&'a Arc<Member>| base.candidate(level, now).is_some();
+        let well = |level| move |base: &&'a Arc<Member>| base.fits(level, now);
         let any = bases.iter().any(|base| well(Level::Well)(&base));
         let level = if any { Level::Well } else { Level::Doubtful };
         let sessions = |base: &Arc<Member>, pins: &HashMap<u64, Arc<Pin>>| {

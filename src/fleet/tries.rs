@@ -160,7 +160,7 @@ impl Pool {
 
     /// Whether any replica that would take a call has room for one.
     fn has_room(&self, now: Instant) -> bool {
-        self.members.iter().any(|m| m.has_room() && m.candidate(Level::Doubtful, now).is_some())
+        self.members.iter().any(|m| m.has_room() && m.fits(Level::Doubtful, now))
     }
 }
 
@@ -297,8 +297,8 @@ impl<'a> Tries<'a> {
         let fits = self.fits().is_none_or(|fits| fits.contains(&index));
         let member = self.seats.get(index).filter(|_| fits && !self.tried.contains(&index))?;
         self.pool.look(member, now);
-        member.candidate(Level::Doubtful, now)?;
-        Some(Choice { place: index, has_room: member.has_room() })
+        let choice = Choice { place: index, has_room: member.has_room() };
+        member.fits(Level::Doubtful, now).then_some(choice)
     }
 
     fn placed(&self, choice: Choice, lease: Option<Pass>) -> Placed {
@@ -346,7 +346,7 @@ impl<'a> Tries<'a> {
         let now = clock::now();
         let place = if let Some(index) = self.terms.pin {
             self.seats.get(index).filter(|member| {
-                let may = |level| member.candidate(level, now).is_some();
+                let may = |level| member.fits(level, now);
                 !self.tried.contains(&index) && (may(Level::Waking) || may(Level::Asleep))
             })?;
             index
@@ -479,7 +479,7 @@ impl<'a> Tries<'a> {
             if free
                 && !member.replica.is_suspect()
                 && member.has_room()
-                && member.candidate(Level::AnyUp, now).is_some()
+                && member.fits(Level::AnyUp, now)
                 && let Some(pass) = member.lease(now)
             {
                 return self.placed(Choice { place, has_room: true }, Some(pass)).chosen();

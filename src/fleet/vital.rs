@@ -121,20 +121,21 @@ impl Vital {
 
     /// What a balancer may know of it; `None` if it may not take a call that wants this level.
     pub fn candidate(&self, level: Level, seen: Seen, now: Instant) -> Option<Candidate> {
+        self.fits(level, seen, now).then(|| self.numbers(now))
+    }
+
+    /// Whether it may take a call that wants this level.
+    pub fn fits(&self, level: Level, seen: Seen, now: Instant) -> bool {
         // A gate that probes lets one look whether its replica is well: it must be awake for that.
         let may_wake = |phase| seen.phase == phase && self.gate.load(Ordering::Acquire) != SHUT;
-        let fits = self.weight() > 0
+        self.weight() > 0
             && match level {
                 Level::Well => seen.up && self.is_open() && !seen.suspect && !self.rests(now),
                 Level::Doubtful => seen.up && self.is_open(),
                 Level::AnyUp => seen.up,
                 Level::Waking => may_wake(Phase::Waking),
                 Level::Asleep => may_wake(Phase::Asleep),
-            };
-        if !fits {
-            return None;
-        }
-        Some(self.numbers(now))
+            }
     }
 
     /// What a balancer sees of it, whether it may take calls or not.
