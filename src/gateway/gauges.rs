@@ -1,7 +1,7 @@
 //! Gauges that are filled when somebody looks: what the pools know at that moment. Calls pay
 //! nothing for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -14,38 +14,42 @@ use super::snapshot::Snapshot;
 #[derive(Debug)]
 pub struct Gauges {
     meters: Meters,
-    pools: Mutex<BTreeSet<String>>,
-    replicas: Mutex<BTreeSet<(String, String)>>,
+    /// Upstreams and their replicas.
+    shown: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
 impl Gauges {
     /// Nothing shown yet.
     pub fn new(meters: Meters) -> Self {
-        Self { meters, pools: Mutex::default(), replicas: Mutex::default() }
+        Self { meters, shown: Mutex::default() }
     }
 
     /// Fills the gauges. Those of what is gone are NaN, as it is neither good nor bad.
     pub fn show(&self, snapshot: &Snapshot, now: Instant) {
-        let (mut pools, mut replicas) = (BTreeSet::new(), BTreeSet::new());
+        let mut shown = self.shown.lock();
+        let mut gone = std::mem::take(&mut *shown);
         for one in snapshot.upstreams.iter().filter(|one| one.spec.off.is_none()) {
             let (name, view) = (one.spec.name.as_str(), one.pool.view(now));
             let waiting = u32::try_from(view.waiting).unwrap_or(u32::MAX);
-            let numbers = [waiting.into(), view.retry_budget, f64::from(u8::from(view.panicking))];
-            self.meters.pool_now(name, numbers);
+            let panicking = u8::from(view.panicking);
+            self.meters.pool_now(name, [waiting.into(), view.retry_budget, panicking.into()]);
+            let mut before = gone.remove(name).unwrap_or_default();
+            let replicas = shown.entry(name.to_owned()).or_default();
             for replica in &view.replicas {
                 let label = replica.member.replica.spec.name.as_str();
-                self.meters.replica_now(name, label, f64::from(replica.numbers.slowness));
-                replicas.insert((name.to_owned(), label.to_owned()));
+                self.meters.replica_now(name, label, replica.numbers.slowness.into());
+                before.remove(label);
+                replicas.insert(label.to_owned());
             }
-            pools.insert(name.to_owned());
+            self.forget(name, &before);
         }
-        let before = std::mem::replace(&mut *self.pools.lock(), pools.clone());
-        for gone in before.difference(&pools) {
-            self.meters.pool_now(gone, [f64::NAN; 3]);
+        for (name, replicas) in &gone {
+            self.meters.pool_now(name, [f64::NAN; 3]);
+            self.forget(name, replicas);
         }
-        let before = std::mem::replace(&mut *self.replicas.lock(), replicas.clone());
-        for (pool, gone) in before.difference(&replicas) {
-            self.meters.replica_now(pool, gone, f64::NAN);
-        }
+    }
+
+    fn forget(&self, upstream: &str, replicas: &BTreeSet<String>) {
+        replicas.iter().for_each(|name| self.meters.replica_now(upstream, name, f64::NAN));
     }
 }

@@ -101,6 +101,11 @@ fn upstreams_come_go_and_change_while_calls_run_and_none_fails() {
     };
     assert_eq!((up("same", "0"), up("tuned", "a"), up("changed", "0")), (1.0, 1.0, 1.0));
     assert!(up("old", "0").is_nan(), "nobody is down that nobody wants");
+    let latency = |upstream: &str| {
+        metric(&gateway, &format!(r#"mcp_relative_latency{{upstream="{upstream}",replica="0"}}"#))
+    };
+    assert!(latency("old").is_nan(), "nobody is slow that nobody wants");
+    assert!(metric(&gateway, r#"mcp_queue_depth{upstream="old"}"#).is_nan());
 }
 
 #[test]
