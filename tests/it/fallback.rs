@@ -179,18 +179,24 @@ fn a_write_that_may_have_run_runs_nowhere_else() {
     assert!((steps(&gateway, "none") - 1.0).abs() < 0.1);
 }
 
-#[test]
-fn a_write_that_was_not_sent_may_run_elsewhere_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut server = Demo::start(&[]);
-    let journal = folder.path().join("b");
-    let b = demo(&["--journal", journal.to_str().unwrap()]);
+/// A gateway whose `u__append` has `b__append` to stand in for it, and whose `u` has just gone.
+fn without_the_first(server: &mut Demo, b: &str) -> Gateway {
     let table = "[upstreams.u.fallback.append]\ntool = \"b__append\"\ntext = \"Closed.\"\n";
     let gateway = Gateway::start(&pair(&server.url, "", table, &b));
     listed(&gateway, "u__append");
     listed(&gateway, "b__append");
     server.kill();
     down(&gateway);
+    gateway
+}
+
+#[test]
+fn a_write_that_was_not_sent_may_run_elsewhere_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Demo::start(&[]);
+    let journal = folder.path().join("b");
+    let b = demo(&["--journal", journal.to_str().unwrap()]);
+    let gateway = without_the_first(&mut server, &b);
     let answer = call(&gateway, "u__append", r#"{"line":"x"}"#);
     assert_eq!(mark(&answer)["source"], "tool", "{answer}");
     let runs = lines(&journal);
@@ -203,12 +209,7 @@ fn a_write_that_may_have_run_at_the_other_tool_is_no_call_that_was_not_sent() {
     let mut server = Demo::start(&[]);
     let journal = folder.path().join("b");
     let b = demo(&["--quirk", "wrong-id", "--journal", journal.to_str().unwrap()]);
-    let table = "[upstreams.u.fallback.append]\ntool = \"b__append\"\ntext = \"Closed.\"\n";
-    let gateway = Gateway::start(&pair(&server.url, "", table, &b));
-    listed(&gateway, "u__append");
-    listed(&gateway, "b__append");
-    server.kill();
-    down(&gateway);
+    let gateway = without_the_first(&mut server, &b);
     let url = gateway.url();
     let waiting = std::thread::spawn(move || {
         Http::modern_call(&url, "u__append", r#"{"line":"x"}"#).answer()
