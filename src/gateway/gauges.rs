@@ -50,6 +50,8 @@ impl Gauges {
     }
 
     fn forget(&self, upstream: &str, replicas: &BTreeSet<String>) {
-        replicas.iter().for_each(|name| self.meters.replica_now(upstream, name, f64::NAN));
+        for name in replicas {
+            self.meters.replica_now(upstream, name, f64::NAN);
+        }
     }
 }

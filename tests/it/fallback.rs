@@ -182,7 +182,7 @@ fn a_write_that_may_have_run_runs_nowhere_else() {
 /// A gateway whose `u__append` has `b__append` to stand in for it, and whose `u` has just gone.
 fn without_the_first(server: &mut Demo, b: &str) -> Gateway {
     let table = "[upstreams.u.fallback.append]\ntool = \"b__append\"\ntext = \"Closed.\"\n";
-    let gateway = Gateway::start(&pair(&server.url, "", table, &b));
+    let gateway = Gateway::start(&pair(&server.url, "", table, b));
     listed(&gateway, "u__append");
     listed(&gateway, "b__append");
     server.kill();
