@@ -100,9 +100,22 @@ fn wait(pulse: &Pulse, spec: &HealthSpec) -> Pin<Box<Sleep>> {
     Box::pin(tokio::time::sleep_until((clock::now() + wait).into()))
 }
 
+/// A look. One whose connection broke tells nothing of the server but that the connection was old: it
+/// is repeated on a new one, at once. A server that was just killed is found out by that.
+async fn look(live: &Live, means: &Means, spec: &HealthSpec, child: bool) -> Result<bool, Fault> {
+    let found = ask(live, means, spec, child).await;
+    match &found {
+        Err(fault) if fault.kind == Kind::Closed && !child => {
+            live.forget_connections();
+            ask(live, means, spec, child).await
+        }
+        _ => found,
+    }
+}
+
 /// Asks whether the server is there. Any answer at all is a yes; `false` if the answer was an
 /// error.
-async fn look(live: &Live, means: &Means, spec: &HealthSpec, child: bool) -> Result<bool, Fault> {
+async fn ask(live: &Live, means: &Means, spec: &HealthSpec, child: bool) -> Result<bool, Fault> {
     let limit = if child { spec.timeout_child } else { spec.timeout };
     if let Some(tool) = &spec.tool {
         let done = live.ask_tool(tool, limit, &means.us).await?;

@@ -13,6 +13,7 @@ use waypost::base::clock;
 
 use crate::support::peer::{no_method, result, text};
 use crate::support::process::{WAYPOST, free_port, received};
+use crate::support::puppet::{Offer, Puppet};
 use crate::support::toml::{command, demo, named, upstream, url};
 use crate::support::{
     Demo, Era, Gateway, Http, Over, Peer, eventually, listed, metric, own_error, replicas_up,
@@ -124,6 +125,49 @@ fn a_url_that_died_is_down_before_anybody_calls_it() {
         });
         // The next look on time would have been ten seconds away.
         assert!(began.elapsed() < Duration::from_secs(5), "{era}: {:?}", began.elapsed());
+    }
+}
+
+/// The connections of a server that is killed are closed one after the other: the first look after
+/// that may be sent on one that still stands.
+#[test]
+fn a_look_whose_connection_breaks_is_repeated_on_a_new_one() {
+    for era in [Era::Legacy, Era::Modern] {
+        let dies = Arc::new(AtomicBool::new(false));
+        let dying = Arc::clone(&dies);
+        let mut server = Puppet::start(Offer::new("u", era).tools(&["t"]), move |_, wire| {
+            let dying = dying.load(Ordering::SeqCst);
+            if dying {
+                wire.hang_up();
+            }
+            dying
+        });
+        // No look on time, nor a fast one, comes within this test.
+        let health = "[upstreams.u.health]\ninterval = \"10m\"\nfast_interval = \"10m\"";
+        let replicas = [url(&server.url), demo(&["--name", "a"])];
+        let gateway = Gateway::start(&upstream("u", health, &replicas));
+        replicas_up(&gateway, "u", 2);
+        eventually("its stream", || (server.standing() > 0).then_some(()));
+        // All is listed once more when the stream stands, and leaves connections open.
+        eventually("its lists", || {
+            (server.requests("resources/templates/list").len() > 1).then_some(())
+        });
+        eventually("a call of it", || {
+            Http::modern_call(&gateway.url(), "u__t", "{}").answer();
+            (!server.requests("tools/call").is_empty()).then_some(())
+        });
+        let asked = |server: &Puppet| {
+            server.requests("ping").len() + server.requests("server/discover").len()
+        };
+        let before = asked(&server);
+        server.stop_listening();
+        dies.store(true, Ordering::SeqCst);
+        server.cut_streams();
+        eventually("the dead one to be down", || {
+            let series = r#"mcp_upstream_up{upstream="u",replica="0"}"#;
+            (metric(&gateway, series) < 0.5).then_some(())
+        });
+        assert_eq!(asked(&server), before + 1, "{era:?}: a connection stood open to it");
     }
 }
 

@@ -410,13 +410,18 @@ impl Puppet {
         self.stage.seen.lock().iter().filter(|seen| seen.verb == verb).cloned().collect()
     }
 
-    /// Stops listening and closes every connection.
-    pub(crate) fn stop(&mut self) {
+    /// Takes no new connection.
+    pub(crate) fn stop_listening(&mut self) {
         self.stage.over.store(true, Ordering::SeqCst);
         if let Some(server) = self.server.take() {
             drop(TcpStream::connect(("127.0.0.1", self.port)));
             server.join().unwrap();
         }
+    }
+
+    /// Stops listening and closes every connection.
+    pub(crate) fn stop(&mut self) {
+        self.stop_listening();
         for socket in self.stage.sockets.lock().drain(..) {
             drop(socket.shutdown(Shutdown::Both));
         }
