@@ -1,6 +1,7 @@
 //! Which replica, whether, how often: a pool is an upstream's replicas and the rules over them.
 
 mod admit;
+mod asked;
 mod attempt;
 pub mod backoff;
 pub mod breaker;

@@ -2,8 +2,8 @@
 //! calls themselves are in `tries`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::admit::Admission;
+use super::asked::Asked;
 use super::breaker::{Gate, Pass, Turn, Why};
 use super::budget::Budget;
 use super::member::Member;
@@ -73,6 +74,8 @@ pub struct Pool {
     pub(super) throttle: Arc<Mutex<Throttle>>,
     /// How long requests take that are no calls of tools.
     pub(super) pace: Arc<Pace>,
+    /// Who asked clients for input.
+    pub(super) asked: Arc<Mutex<Asked<Weak<Replica>>>>,
     /// Its handles on the metrics.
     pub meters: PoolMeters,
     /// Makes replicas for single client sessions.
@@ -116,6 +119,7 @@ impl Pool {
             relisted: Mutex::default(),
             budget: Arc::new(Mutex::new(Budget::new(now))),
             pace: Arc::default(),
+            asked: Arc::default(),
             meters,
             raise: None,
             private: None,
@@ -196,6 +200,7 @@ impl Pool {
             relisted: Mutex::new(*self.relisted.lock()),
             budget: Arc::clone(&self.budget),
             pace: Arc::clone(&self.pace),
+            asked: Arc::clone(&self.asked),
             meters: self.meters.clone(),
             raise: self.raise.clone(),
             private,

@@ -66,6 +66,8 @@ pub struct Terms<'a> {
 pub(super) const ATTEMPTS_MAX: u32 = 20;
 /// Why a call that has a pin goes where it goes.
 const ALONE: &str = "the call is for it alone";
+/// Why a call with a client's answers goes where it goes.
+const BACK: &str = "it asked what the call answers";
 /// Why a slow call goes to a second replica.
 const BESIDE: &str = "the first one is slower than most";
 
@@ -86,6 +88,7 @@ impl Pool {
             None => self.known_seats(request.caller.abilities).await,
         };
         let mut tries = Tries::new(self, &seats, terms, deadline);
+        tries.asked_by = self.asked_by(request, &seats);
         tries.throttled()?;
         loop {
             if seats.is_early() {
@@ -118,7 +121,10 @@ impl Pool {
                 }
                 Ok(Got::Done(done)) => match tries.server_error(&done) {
                     Some(fault) => (fault, Some(done)),
-                    None => return Ok(tries.answered(done)),
+                    None => {
+                        self.note_asked(&chosen.member.replica, &done);
+                        return Ok(tries.answered(done));
+                    }
                 },
                 Err(fault) => (fault, None),
             };
@@ -201,6 +207,8 @@ struct Tries<'a> {
     deadline: Instant,
     /// Its place among the calls of the upstream, from its first attempt on.
     seat: Option<Seat>,
+    /// The place of the replica that asked what the call answers.
+    asked_by: Option<usize>,
     /// Places that were tried since all were fresh.
     tried: SmallVec<[usize; 4]>,
     attempts: u32,
@@ -224,6 +232,7 @@ impl<'a> Tries<'a> {
             pace: terms.pace.unwrap_or(&pool.pace),
             deadline,
             seat: None,
+            asked_by: None,
             tried: SmallVec::new(),
             attempts: 0,
             committed: false,
@@ -261,6 +270,9 @@ impl<'a> Tries<'a> {
             let (now, mut why) = (clock::now(), Cow::Borrowed(ALONE));
             let choice = if let Some(index) = self.terms.pin {
                 self.only(index, now)
+            } else if let Some(choice) = self.back(now) {
+                why = Cow::Borrowed(BACK);
+                Some(choice)
             } else {
                 if let Some(chosen) = self.probing(now) {
                     self.note(&chosen, Cow::Borrowed(PROBES), now);
@@ -299,6 +311,11 @@ impl<'a> Tries<'a> {
         self.pool.look(member, now);
         let choice = Choice { place: index, has_room: member.has_room() };
         member.fits(Level::Doubtful, now).then_some(choice)
+    }
+
+    /// The replica that asked what the call answers, if it has room and did not fail at it.
+    fn back(&self, now: Instant) -> Option<Choice> {
+        self.only(self.asked_by?, now).filter(|choice| choice.has_room)
     }
 
     fn placed(&self, choice: Choice, lease: Option<Pass>) -> Placed {

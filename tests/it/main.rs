@@ -54,6 +54,7 @@ mod results;
 mod resume;
 mod reuse;
 mod rmcp_peers;
+mod rounds;
 mod sessions;
 mod shares;
 mod skew;
