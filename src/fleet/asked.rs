@@ -8,7 +8,6 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::attempt::INPUT_WAIT;
 use super::pool::Pool;
 use super::seats::Seats;
 use crate::base::clock;
@@ -18,8 +17,8 @@ use crate::upstream::{Done, Replica, Request};
 
 /// Most states of one upstream that are known: the oldest gives way.
 const ASKED_MAX: usize = 4_096;
-/// A state is known for so long: as long as a client may think.
-const ASKED_FOR: Duration = INPUT_WAIT;
+/// A state is known for so long: as long as a legacy server waits for its client.
+const ASKED_FOR: Duration = Duration::from_mins(10);
 
 /// Who gave which state out.
 #[derive(Debug)]
