@@ -119,13 +119,14 @@ impl Pool {
                     let held = Held::new(flight, places, self.spec.timeout);
                     return Ok(Answered::Large(large, held));
                 }
-                Ok(Got::Done(done)) => match tries.server_error(&done) {
-                    Some(fault) => (fault, Some(done)),
-                    None => {
+                Ok(Got::Done(done)) => {
+                    if let Some(fault) = tries.server_error(&done) {
+                        (fault, Some(done))
+                    } else {
                         self.note_asked(&chosen.member.replica, &done);
                         return Ok(tries.answered(done));
                     }
-                },
+                }
                 Err(fault) => (fault, None),
             };
             let verdict = tries.after(&chosen, &fault);

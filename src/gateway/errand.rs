@@ -9,7 +9,7 @@ use crate::base::{Fault, Kind, clock};
 use crate::catalog::skew::Copies;
 use crate::fleet::pool::{Answered, Held};
 use crate::fleet::{Pace, Terms, Trace};
-use crate::proto::answer::{Body, Reader, ResultKind, mend};
+use crate::proto::answer::{Body, Reader, mend};
 use crate::proto::error::{
     ErrorBody, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, LEGACY_NOT_FOUND, LEGACY_URL_ELICITATION,
     METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION, result_message,
@@ -25,6 +25,7 @@ use super::call::{Call, Message, Reply};
 use super::effect::Nature;
 use super::fallback::{Covered, Heard, Instead, instead, keep};
 use super::names::unknown;
+use super::rounds::{self, Unasked};
 use super::snapshot::{Snapshot, Upstream};
 use super::spec::FallbackSpec;
 use super::traced::traced;
@@ -91,11 +92,22 @@ pub(super) async fn upstream(
     let effect = nature.effect;
     let covered = fallback.map(|fallback| Covered { upstream, tool: name, fallback, effect });
     let mut heard = Heard::default();
-    let hear = |told: Told| {
+    let mut hear = |told: Told| {
         heard.note(&told);
         tell(told);
     };
-    let outcome = upstream.pool.call(&request, &terms, hear).await;
+    let outcome = match upstream.pool.call(&request, &terms, &mut hear).await {
+        Ok(Answered::Done { done, .. })
+            if call.caller.era == Era::Legacy && rounds::asks(&done) =>
+        {
+            // Rare: a future of its own, so that not every call carries it.
+            match Box::pin(rounds::carry(&upstream.pool, &request, &terms, done, &mut hear)).await {
+                Ok(outcome) => outcome,
+                Err(unasked) => return unanswered(upstream, &unasked, call),
+            }
+        }
+        outcome => outcome,
+    };
     let (end, note) = match (outcome, covered) {
         (Ok(Answered::Done { done, unsure }), covered) => {
             let end = settle(inner, place, upstream, &done, call);
@@ -203,8 +215,24 @@ fn shed(upstream: &Upstream, fault: &Fault) {
 /// The client must build the state that was lost anew: a result of the tool, so that the model sees
 /// it (2026-07-28, server/tools, "Error Handling").
 fn state_lost(fault: &Fault, call: Call<'_>) -> End {
-    let text =
-        format!("{fault}. This call did not run. Create what you need anew, and call again.");
+    failed(
+        &format!("{fault}. This call did not run. Create what you need anew, and call again."),
+        call,
+    )
+}
+
+/// A call that needs its client's input, and did not get it.
+fn unanswered(upstream: &Upstream, Unasked(why): &Unasked, call: Call<'_>) -> End {
+    let text = format!("{} needs the client's input for this call: {why}", upstream.spec.name);
+    if call.shape.method == Method::ToolsCall {
+        return failed(&text, call);
+    }
+    let data = json!({ "source": "gateway", "kind": "input", "delivery": "unknown" });
+    End::new(refuse(call, 200, &ErrorBody::new(INTERNAL, text).with(data)), Status::Error)
+}
+
+/// A result of the tool that says that it failed.
+fn failed(text: &str, call: Call<'_>) -> End {
     let mut result = json!({ "content": [{ "type": "text", "text": text }], "isError": true });
     if let (Era::Modern, Some(result)) = (call.caller.era, result.as_object_mut()) {
         result.insert("resultType".to_owned(), "complete".into());
@@ -248,10 +276,6 @@ fn settle(inner: &Inner, place: usize, upstream: &Upstream, done: &Done, call: C
     let own = |error: &ErrorBody| End::new(refuse(call, 200, error), Status::Error);
     match &done.answer.body {
         Body::Result(parts) => {
-            let input = parts.kind(&done.message) == ResultKind::InputRequired;
-            if input && call.caller.era == Era::Legacy {
-                return own(&needs_input(upstream, None));
-            }
             let result = parts.span.map(|span| span.of(&done.message)).unwrap_or_default();
             inner.links.note(result, upstream.id);
             let status = if parts.is_error { Status::Error } else { Status::Success };
@@ -265,9 +289,9 @@ fn settle(inner: &Inner, place: usize, upstream: &Upstream, done: &Done, call: C
             (UNSUPPORTED_VERSION, _) => own(&our_request(upstream, error.code)),
             (MISSING_CAPABILITY, Era::Legacy) => {
                 let data = member(error.span.of(&done.message), "data");
-                own(&needs_input(upstream, data))
+                own(&unable(upstream, data))
             }
-            (LEGACY_URL_ELICITATION, Era::Modern) => own(&needs_input(upstream, None)),
+            (LEGACY_URL_ELICITATION, Era::Modern) => own(&needs_input(upstream)),
             (MISSING_CAPABILITY, Era::Modern) => End::new(pass(400), Status::Error),
             (LEGACY_NOT_FOUND | INVALID_PARAMS, _)
                 if is_not_found(error.span.of(&done.message), call) =>
@@ -295,10 +319,20 @@ fn our_request(upstream: &Upstream, code: i64) -> ErrorBody {
 }
 
 /// A call that needs the client's input in a way the gateway cannot carry yet.
-fn needs_input(upstream: &Upstream, data: Option<&[u8]>) -> ErrorBody {
+fn needs_input(upstream: &Upstream) -> ErrorBody {
     let text = format!(
         "{} needs the client's input for this call, and the gateway does not carry such questions \
          between the two eras of the protocol",
+        upstream.spec.name
+    );
+    ErrorBody::new(INTERNAL, text)
+}
+
+/// A call that needs a client that can be asked for more.
+fn unable(upstream: &Upstream, data: Option<&[u8]>) -> ErrorBody {
+    let text = format!(
+        "{} needs the client's input for this call, and the client did not declare that it can be \
+         asked for it",
         upstream.spec.name
     );
     let data = data.and_then(|raw| serde_json::from_slice(raw).ok());

@@ -21,6 +21,7 @@ pub mod memory;
 pub mod names;
 mod nested;
 pub mod overview;
+mod rounds;
 mod route;
 pub mod snapshot;
 pub mod spec;

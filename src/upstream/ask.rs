@@ -1,4 +1,4 @@
-//! A question of a legacy upstream in the middle of a call (2025-11-25, client features): what it
+//! A question in the middle of a legacy client's call (2025-11-25, client features): what it
 //! asks, and the way back for the answer. Whoever drops a question unanswered answers it with an
 //! error, so that no upstream waits for ever.
 
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
 use crate::base::Tasks;
 use crate::proto::error::{ErrorBody, INTERNAL, METHOD_NOT_FOUND, result_message};
@@ -50,6 +51,9 @@ pub enum Back {
     Stdio(Arc<Channel>),
     /// By a POST in the session of the call.
     Http(HttpLink, Tasks),
+    /// To the gateway, which asks for a server that asks by results. There is room for one answer
+    /// to each question.
+    Here(mpsc::Sender<Vec<u8>>),
 }
 
 impl Back {
@@ -70,6 +74,11 @@ impl Back {
                         tracing::debug!(%fault, "could not answer a question of a server");
                     }
                 });
+            }
+            Self::Here(asked) => {
+                if asked.try_send(answer).is_err() {
+                    tracing::debug!("dropped an answer to a question of a call that is over");
+                }
             }
         }
     }

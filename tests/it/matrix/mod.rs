@@ -1,6 +1,6 @@
 //! The era matrix: everything that a client can see, for clients and upstreams of both eras, each
-//! over both transports. Each feature is a check that holds in every cell, but for questions to the
-//! client, which stay within an era: across the eras their check is the error that says so.
+//! over both transports. Each feature is a check that holds in every cell, but for questions of a
+//! legacy server to a modern client: there the check is the error that says so.
 //!
 //! The table of it is in docs/eras.md. `WAYPOST_WRITE_DOCS=1 cargo test --test it the_table` writes
 //! it anew.
@@ -18,6 +18,7 @@ mod resources;
 mod running;
 mod table;
 
+use crate::support::Era;
 use cell::Cell;
 
 /// Something that a client can see.
@@ -26,7 +27,7 @@ struct Feature {
     name: &'static str,
     /// Shows that it works.
     works: fn(&mut Cell),
-    /// Shows the error in cells of two eras; `None`: it works there too.
+    /// Shows the error of a modern client before a legacy server; `None`: it works there too.
     refused: Option<fn(&mut Cell)>,
 }
 
@@ -37,15 +38,15 @@ struct Place {
 }
 
 impl Place {
-    fn crosses(&self) -> bool {
-        self.client.0 != self.upstream.0
+    fn parks(&self) -> bool {
+        (self.client.0, self.upstream.0) == (Era::Modern, Era::Legacy)
     }
 }
 
 /// The features in the order of the table, and one test for each cell, which checks them all.
 macro_rules! matrix {
     (
-        features: $($name:literal = $works:expr $(, across the eras: $refused:expr)?;)+
+        features: $($name:literal = $works:expr $(, parked: $refused:expr)?;)+
         cells: $($cell:ident = $client:ident over $way:ident, $server:ident over $path:ident;)+
     ) => {
         const FEATURES: &[Feature] = &[$(
@@ -110,13 +111,13 @@ matrix! {
     "changes of the prompts" = changes::prompts;
     "changes of the resources" = changes::resources;
     "changes of one resource" = changes::one_resource;
-    "questions: elicitation" = questions::elicitation, across the eras: questions::elicitation_refused;
-    "questions: sampling" = questions::sampling, across the eras: questions::sampling_refused;
-    "questions: roots" = questions::roots, across the eras: questions::roots_refused;
-    "questions: several at once" = questions::several, across the eras: questions::several_refused;
-    "questions: one after the other" = questions::rounds, across the eras: questions::rounds_refused;
-    "questions: before a prompt" = questions::prompt, across the eras: questions::prompt_refused;
-    "questions: before a resource" = questions::resource, across the eras: questions::resource_refused;
+    "questions: elicitation" = questions::elicitation, parked: questions::elicitation_refused;
+    "questions: sampling" = questions::sampling, parked: questions::sampling_refused;
+    "questions: roots" = questions::roots, parked: questions::roots_refused;
+    "questions: several at once" = questions::several, parked: questions::several_refused;
+    "questions: one after the other" = questions::rounds, parked: questions::rounds_refused;
+    "questions: before a prompt" = questions::prompt, parked: questions::prompt_refused;
+    "questions: before a resource" = questions::resource, parked: questions::resource_refused;
 
     cells:
     a_legacy_client_on_a_pipe_uses_a_legacy_child = Legacy over Stdio, Legacy over Stdio;
@@ -142,7 +143,7 @@ fn check(place: &Place) {
     let mut cell = Cell::new(place.client, place.upstream);
     let mut failed = Vec::new();
     for feature in FEATURES {
-        let wanted = feature.refused.filter(|_| place.crosses()).unwrap_or(feature.works);
+        let wanted = feature.refused.filter(|_| place.parks()).unwrap_or(feature.works);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wanted(&mut cell)));
         if outcome.is_err() {
             failed.push(feature.name);

@@ -1,6 +1,6 @@
-//! Questions of a server to its client. Within an era they are carried: a legacy client is asked on
-//! the way of its call, a modern one by a result, and calls again with the answers. Across the eras
-//! they are refused, and the error says why.
+//! Questions of a server to its client. A legacy client is asked on the way of its call, a modern one
+//! by a result, and calls again with the answers. A modern client is not asked what a legacy server
+//! wants to know.
 
 use serde_json::{Map, Value, json};
 
@@ -168,26 +168,18 @@ fn asked_by_results(cell: &mut Cell, asking: &Asking) -> (Rounds, Value) {
     }
 }
 
-/// The client is asked nothing, and gets the error that says why.
+/// The gateway declares no abilities to a legacy server for a modern client, so the server does not
+/// ask, and says so in its own words.
 #[track_caller]
 fn refused(cell: &mut Cell, asking: &Asking) {
-    if cell.client_side.0 == Era::Modern {
-        // The gateway declares no abilities to a legacy server for a modern client, so the server
-        // does not ask, and says so in its own words.
-        let heard = cell.client.ask(asking.method, &asking.params);
-        let answer = heard.answer.to_string();
-        assert!(answer.contains("lacks the capability"), "{answer}");
-        assert!(heard.questions.is_empty(), "{answer}");
-        return;
-    }
-    let error = cell.error(asking.method, &asking.params);
-    assert_eq!(error["code"], -32603, "{error}");
-    let text = error["message"].as_str().unwrap();
-    assert!(text.contains("between the two eras of the protocol"), "{text}");
+    let heard = cell.client.ask(asking.method, &asking.params);
+    let answer = heard.answer.to_string();
+    assert!(answer.contains("lacks the capability"), "{answer}");
+    assert!(heard.questions.is_empty(), "{answer}");
 }
 
 /// A pair of checks for each kind of question.
-macro_rules! carried_within_an_era {
+macro_rules! carried_but_to_modern_clients {
     ($($carried:ident, $refused:ident: $asking:ident;)+) => {
         $(
             pub(super) fn $carried(cell: &mut Cell) {
@@ -201,7 +193,7 @@ macro_rules! carried_within_an_era {
     };
 }
 
-carried_within_an_era! {
+carried_but_to_modern_clients! {
     elicitation, elicitation_refused: elicitation_;
     sampling, sampling_refused: sampling_;
     roots, roots_refused: roots_;
