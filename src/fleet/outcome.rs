@@ -51,11 +51,13 @@ pub struct Outcome {
     pub earns: bool,
     /// The server asked for a rest.
     pub rest: Option<Duration>,
+    /// The connection or the child ended under it, and with that perhaps many calls at once.
+    pub broke: bool,
 }
 
 impl Outcome {
     const fn new(signal: Signal, sample: Sample) -> Self {
-        Self { signal, sample, earns: false, rest: None }
+        Self { signal, sample, earns: false, rest: None, broke: false }
     }
 
     /// The client gave up: its impatience is not the replica's fault.
@@ -93,9 +95,8 @@ impl Outcome {
             }
             Kind::Status(500) => Self::new(Signal::Soft, Sample::Penalty),
             Kind::Status(400..=499) | Kind::SessionLost => Self::new(Signal::Good, Sample::Nothing),
-            Kind::Connect | Kind::Closed | Kind::Status(_) => {
-                Self::new(Signal::Hard, Sample::Penalty)
-            }
+            Kind::Closed => Self { broke: true, ..Self::new(Signal::Hard, Sample::Penalty) },
+            Kind::Connect | Kind::Status(_) => Self::new(Signal::Hard, Sample::Penalty),
             Kind::Timeout => Self::new(Signal::Hard, Sample::AtLeast),
             Kind::Protocol | Kind::TooLarge => Self::new(Signal::Protocol, Sample::Nothing),
             Kind::Overloaded
@@ -153,9 +154,9 @@ mod tests {
             let wait = wait.map(Duration::from_secs);
             Outcome::of_fault(&Fault::upstream(kind, Sent::Maybe, "x").retry_after(wait))
         };
-        for kind in
-            [Kind::Connect, Kind::Closed, Kind::Status(502), Kind::Status(503), Kind::Status(504)]
-        {
+        let closed = Outcome { broke: true, ..Outcome::new(Signal::Hard, Sample::Penalty) };
+        assert_eq!(of(Kind::Closed, None), closed);
+        for kind in [Kind::Connect, Kind::Status(502), Kind::Status(503), Kind::Status(504)] {
             assert_eq!(of(kind, None), Outcome::new(Signal::Hard, Sample::Penalty), "{kind:?}");
         }
         assert_eq!(of(Kind::Timeout, None), Outcome::new(Signal::Hard, Sample::AtLeast));

@@ -386,7 +386,9 @@ impl Pool {
         let turn =
             member.record(&self.spec.breaker, outcome, (pass, took), pace, (now, may_shut, warm));
         self.turned(member, turn);
-        if outcome.signal != Signal::Nothing {
+        // Many calls that one death ends say nothing of what the others take.
+        let news = !outcome.broke || member.vital.broke(now.checked_sub(took).unwrap_or(now), now);
+        if outcome.signal != Signal::Nothing && news {
             let away = matches!(outcome.signal, Signal::Hard | Signal::Protocol);
             let taken = !away && outcome.rest.is_none();
             self.throttle.lock().count(taken, pace.p99().unwrap_or_default(), now);

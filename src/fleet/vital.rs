@@ -84,6 +84,8 @@ pub struct Vital {
     warms_since: AtomicU64,
     /// It rests until then, in milliseconds of `epoch`.
     rests_until: AtomicU64,
+    /// A call broke off there last, in milliseconds of `epoch`.
+    broke_at: AtomicU64,
     spared: AtomicU8,
     weight: AtomicU16,
     tier: AtomicU32,
@@ -102,6 +104,7 @@ impl Vital {
             epoch: now,
             warms_since: AtomicU64::new(0),
             rests_until: AtomicU64::new(0),
+            broke_at: AtomicU64::new(0),
             spared: AtomicU8::new(0),
             weight: AtomicU16::new(weight),
             tier: AtomicU32::new(tier),
@@ -117,6 +120,13 @@ impl Vital {
     /// Its share by the operator's word; 0 takes no new calls.
     pub fn weight(&self) -> u16 {
         self.weight.load(Ordering::Relaxed)
+    }
+
+    /// A call that began then broke off. Answers whether that is news: what one death ends at once is
+    /// one failure.
+    pub fn broke(&self, began: Instant, now: Instant) -> bool {
+        let last = self.broke_at.fetch_max(self.millis(now), Ordering::Relaxed);
+        self.millis(began) >= last
     }
 
     /// What a balancer may know of it; `None` if it may not take a call that wants this level.
@@ -313,8 +323,13 @@ mod tests {
     use crate::base::clock;
 
     const SEEN: Seen = Seen { up: true, suspect: false, phase: Phase::Awake };
-    const HARD: Outcome =
-        Outcome { signal: Signal::Hard, sample: Sample::Penalty, earns: false, rest: None };
+    const HARD: Outcome = Outcome {
+        signal: Signal::Hard,
+        sample: Sample::Penalty,
+        earns: false,
+        rest: None,
+        broke: false,
+    };
 
     fn end(vital: &Vital, outcome: &Outcome, pass: Pass, now: Instant) -> Option<(Gate, Turn)> {
         let end = End { now, draw: 20, may_shut: true, warm: true };
@@ -341,6 +356,16 @@ mod tests {
         }
         assert!(!takes(Level::Doubtful, SEEN, later) && takes(Level::AnyUp, SEEN, later));
         assert!(Vital::new((0, 0), 1.0, now).candidate(Level::AnyUp, SEEN, now).is_none());
+    }
+
+    #[test]
+    fn what_one_death_ends_is_one_failure_and_the_next_death_is_another() {
+        let start = clock::now();
+        let vital = Vital::new((1, 0), 1.0, start);
+        let at = |millis| start + Duration::from_millis(millis);
+        let broke = [(5, 50), (40, 50), (1, 51), (52, 60), (51, 61)];
+        let news = broke.map(|(began, now)| vital.broke(at(began), at(now)));
+        assert_eq!(news, [true, false, false, true, false]);
     }
 
     #[test]

@@ -172,6 +172,30 @@ fn a_look_whose_connection_breaks_is_repeated_on_a_new_one() {
 }
 
 #[test]
+fn the_death_of_one_under_many_calls_costs_the_next_calls_of_the_others_nothing() {
+    let mut dies = Demo::start(&["--name", "dies"]);
+    let stays = Demo::start(&["--name", "stays"]);
+    let replicas = [url(&dies.url), url(&stays.url)];
+    let gateway = Gateway::start(&upstream("u", "balance = \"round_robin\"", &replicas));
+    replicas_up(&gateway, "u", 2);
+    let running = || metric(&gateway, r#"mcp_upstream_inflight{upstream="u",replica="0"}"#);
+    std::thread::scope(|scope| {
+        let calls: Vec<_> =
+            (0..50).map(|_| scope.spawn(|| call(&gateway, "u__sleep", r#"{"ms":3000}"#))).collect();
+        eventually("25 calls there", || (running() > 24.5).then_some(()));
+        dies.kill();
+        eventually("their ends", || (running() < 0.5).then_some(()));
+        for _ in 0..30 {
+            let next = call(&gateway, "u__whoami", "{}");
+            assert_eq!(next["error"], Value::Null, "{next}");
+        }
+        let ends = calls.into_iter().map(|call| call.join().unwrap());
+        let lost = ends.filter(|end| end["error"]["code"] == -31003).count();
+        assert_eq!(lost, 25);
+    });
+}
+
+#[test]
 fn a_url_that_was_never_there_costs_no_client_an_error() {
     let dead = format!("http://127.0.0.1:{}/mcp", free_port());
     let replicas = [url(&dead), demo(&["--name", "a"])];
