@@ -173,12 +173,14 @@ impl App {
     /// Stops everything and waits no longer than a client at the other end of a pipe would: the
     /// guards of the children finish the work if they must.
     pub async fn stop_at_once(self) {
+        self.gateway.end_parked().await;
         self.keepers.stop(CHILDREN_STOP_AT_ONCE).await;
         self.director.stop(DIRECTOR_STOP_AT_ONCE).await;
     }
 
     /// Stops everything: children are ended, sessions closed, what is to be kept is written.
     pub async fn stop(self) {
+        self.gateway.end_parked().await;
         if !self.keepers.stop(CHILDREN_STOP).await {
             tracing::warn!("some upstreams could not be stopped in time");
         }

@@ -313,6 +313,9 @@ pub(super) struct Upstream {
     /// Whether clients share its children and sessions.
     #[schemars(extend("default" = "shared"))]
     pub(super) isolation: Option<Isolation>,
+    /// What becomes of its questions to modern clients, where it is of the legacy era.
+    #[schemars(extend("default" = "park"))]
+    pub(super) interactive_bridge: Option<Bridge>,
     /// When its child processes are started.
     #[schemars(extend("default" = "eager"))]
     pub(super) start: Option<Start>,
@@ -431,6 +434,14 @@ pub(super) enum Era {
 pub(super) enum Isolation {
     Shared,
     Session,
+}
+
+/// What becomes of questions of a legacy server to a modern client.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Bridge {
+    Park,
+    Refuse,
 }
 
 /// When child processes are started.

@@ -34,7 +34,7 @@ use super::asks::{Asks, CallAsks};
 use super::batch::{Part, Taken, all, take};
 use super::body::{Answer, Counted, Events, Held, Stream};
 use super::member::Member;
-use super::message::{malformed, modern_caller, notified, say, settle};
+use super::message::{abilities, malformed, modern_caller, notified, say, settle};
 use super::negotiate::{accepts, is_json};
 use super::notes::Notes;
 use super::pressure::{Level, Pressure};
@@ -266,7 +266,9 @@ impl Mcp {
         let params = message.shape.params.map_or(b"{}".as_slice(), |span| span.of(&message.body));
         let gateway = &self.shared.gateway;
         let tidings = Tidings::new(gateway);
-        let subscription = Subscription::open(message.id().unwrap_or(b"null"), params, gateway)
+        let (id, able) =
+            (message.id().unwrap_or(b"null"), abilities(&message.body, &message.shape));
+        let subscription = Subscription::open(id, params, able, gateway)
             .map_err(|error| message.refuse(400, &error))?;
         let held = self.stream(message.who.as_deref(), message.id())?;
         subscription.taken().await;

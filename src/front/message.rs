@@ -36,6 +36,12 @@ pub fn modern_caller(
     }
 }
 
+/// What the client of a modern request can be asked for.
+pub fn abilities(body: &[u8], shape: &Envelope) -> Abilities {
+    let declared = shape.keys.capabilities.map(|member| member.value.of(body));
+    declared.map_or(Abilities::NONE, Abilities::read)
+}
+
 /// A notification of a legacy client. What the gateway does not act on is accepted all the same.
 pub fn notified(session: &Session, body: &[u8], shape: &Envelope) {
     if shape.method != Method::Cancelled {

@@ -24,7 +24,7 @@ use crate::upstream::{Caller, Told};
 
 use super::asks::CallAsks;
 use super::batch::{Part, Taken, all, take};
-use super::message::{malformed, modern_caller, notified, say, settle};
+use super::message::{abilities, malformed, modern_caller, notified, say, settle};
 use super::notes::{Notes, Waiting};
 use super::session::Session;
 use super::spec::LimitSpec;
@@ -321,7 +321,8 @@ impl Pipe {
     async fn listen(&self, body: &Bytes, shape: &Envelope) {
         let params = shape.params.map_or(b"{}".as_slice(), |span| span.of(body));
         let mut tidings = Tidings::new(&self.gateway);
-        let opened = Subscription::open(id(body, shape).unwrap_or(b"null"), params, &self.gateway);
+        let (name, able) = (id(body, shape).unwrap_or(b"null"), abilities(body, shape));
+        let opened = Subscription::open(name, params, able, &self.gateway);
         self.gateway.answered(Method::Listen, opened.is_ok());
         let mut subscription = match opened {
             Ok(subscription) => subscription,

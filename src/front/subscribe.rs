@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 
-use crate::gateway::{Changes, Counts, Gateway, Watching};
+use crate::gateway::{Changes, Counts, Demand, Gateway, Watching};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS};
 use crate::proto::frame::sse_event;
 use crate::proto::listen::{self, Filter, ID_BYTES_MAX};
@@ -102,24 +102,34 @@ async fn mail(mailbox: Option<&Mailbox>) -> Bytes {
 pub struct Subscription {
     /// The raw id of the request, which names it.
     id: Bytes,
+    /// What its client can be asked for: legacy servers offer it other things.
+    abilities: Abilities,
     lists: Lists,
     told: Counts,
     watching: Vec<Watching>,
+    /// What they offer to its kind is kept ready while it stands.
+    _demand: Option<Demand>,
 }
 
 impl Subscription {
     /// Reads the params of a listen request. What cannot be told is not honoured: the
     /// acknowledgement says so.
-    pub fn open(id: &[u8], params: &[u8], gateway: &Gateway) -> Result<Self, ErrorBody> {
+    pub fn open(
+        id: &[u8],
+        params: &[u8],
+        abilities: Abilities,
+        gateway: &Gateway,
+    ) -> Result<Self, ErrorBody> {
         if id.len() > ID_BYTES_MAX {
             let text = format!("the id of a subscription may have {ID_BYTES_MAX} bytes");
             return Err(ErrorBody::new(INVALID_PARAMS, text));
         }
         let Filter { lists, uris } = Filter::read(params)?;
-        let watch = |uri: String| gateway.watch(Abilities::NONE, &uri).ok();
+        let watch = |uri: String| gateway.watch(abilities, &uri).ok();
         let watching = uris.into_iter().filter_map(watch).collect();
-        let told = gateway.changes().borrow().of(Abilities::NONE);
-        Ok(Self { id: Bytes::copy_from_slice(id), lists, told, watching })
+        let told = gateway.changes().borrow().of(abilities);
+        let (id, demand) = (Bytes::copy_from_slice(id), gateway.demand(abilities));
+        Ok(Self { id, abilities, lists, told, watching, _demand: demand })
     }
 
     /// Resolves when the servers of the watched resources have been asked to watch them, so that what
@@ -150,7 +160,7 @@ impl Subscription {
         let updated = |uri: &str| listen::updated(uri, Some(&self.id));
         match news {
             News::Lists(changes) => {
-                let now = changes.of(Abilities::NONE);
+                let now = changes.of(self.abilities);
                 let lists = now.since(self.told).and(self.lists);
                 self.told = now;
                 lists.methods().map(|m| listen::list_changed(m, Some(&self.id))).collect()

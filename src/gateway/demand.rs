@@ -4,11 +4,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::proto::Abilities;
+
+/// A client without a session counts as there for so long after its last call.
+pub const VISIT: Duration = Duration::from_mins(1);
 
 /// Most demands that wait for the director.
 pub const DEMANDS_MAX: usize = 64;
@@ -40,13 +44,30 @@ impl Wanted {
 #[derive(Debug)]
 pub struct Demands {
     held: Mutex<HashMap<Abilities, Weak<Abilities>>>,
+    /// Of clients without sessions, and when one of each kind called last.
+    visits: Mutex<HashMap<Abilities, (Demand, Instant)>>,
     director: mpsc::Sender<Wanted>,
 }
 
 impl Demands {
     /// Demands that are told to a director.
     pub fn new(director: mpsc::Sender<Wanted>) -> Self {
-        Self { held: Mutex::default(), director }
+        Self { held: Mutex::default(), visits: Mutex::default(), director }
+    }
+
+    /// A client without a session calls. It counts as there for [`VISIT`].
+    pub fn visit(&self, abilities: Abilities, now: Instant) {
+        let mut visits = self.visits.lock();
+        if let Some((_, last)) = visits.get_mut(&abilities) {
+            *last = now;
+        } else if let Some(demand) = self.hold(abilities) {
+            visits.insert(abilities, (demand, now));
+        }
+    }
+
+    /// Clients without sessions that have not called for long are gone.
+    pub fn sweep(&self, now: Instant) {
+        self.visits.lock().retain(|_, (_, last)| now.saturating_duration_since(*last) < VISIT);
     }
 
     /// A client of these abilities is there as long as it holds this. One that can be asked for
@@ -74,6 +95,21 @@ impl Demands {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_without_sessions_are_there_for_a_while_after_each_call() {
+        let (sender, mut told) = mpsc::channel(4);
+        let (demands, now) = (Demands::new(sender), crate::base::clock::now());
+        let roots = Abilities { roots: true, ..Abilities::NONE };
+        demands.visit(Abilities::NONE, now);
+        demands.visit(roots, now);
+        let wanted = told.try_recv().unwrap();
+        demands.visit(roots, now + VISIT / 2);
+        demands.sweep(now + VISIT);
+        assert!(wanted.is_alive() && told.try_recv().is_err());
+        demands.sweep(now + VISIT / 2 + VISIT);
+        assert!(!wanted.is_alive());
+    }
 
     #[test]
     fn the_first_client_of_its_kind_is_told_and_the_last_one_ends_it() {

@@ -16,7 +16,7 @@ use crate::proto::error::{
 };
 use crate::proto::passage::Summary;
 use crate::proto::scan::{member, unquote};
-use crate::proto::{Era, Method, Span};
+use crate::proto::{Abilities, Era, Method, Span};
 use crate::telemetry::Status;
 use crate::upstream::large::{Ending, Large};
 use crate::upstream::{Done, Mirrored, Request, Subject, Told};
@@ -25,9 +25,10 @@ use super::call::{Call, Message, Reply};
 use super::effect::Nature;
 use super::fallback::{Covered, Heard, Instead, instead, keep};
 use super::names::unknown;
+use super::parked::{input_required, urls};
 use super::rounds::{self, Unasked};
 use super::snapshot::{Snapshot, Upstream};
-use super::spec::FallbackSpec;
+use super::spec::{Bridge, FallbackSpec};
 use super::traced::traced;
 use super::wish::{self, Asked, Hashable};
 use super::{Inner, answer};
@@ -291,7 +292,9 @@ fn settle(inner: &Inner, place: usize, upstream: &Upstream, done: &Done, call: C
                 let data = member(error.span.of(&done.message), "data");
                 own(&unable(upstream, data))
             }
-            (LEGACY_URL_ELICITATION, Era::Modern) => own(&needs_input(upstream)),
+            (LEGACY_URL_ELICITATION, Era::Modern) => {
+                by_url(upstream, error.span.of(&done.message), call)
+            }
             (MISSING_CAPABILITY, Era::Modern) => End::new(pass(400), Status::Error),
             (LEGACY_NOT_FOUND | INVALID_PARAMS, _)
                 if is_not_found(error.span.of(&done.message), call) =>
@@ -318,14 +321,23 @@ fn our_request(upstream: &Upstream, code: i64) -> ErrorBody {
     ErrorBody::new(INTERNAL, format!("{name} refused the gateway's own request (error {code})"))
 }
 
-/// A call that needs the client's input in a way the gateway cannot carry yet.
-fn needs_input(upstream: &Upstream) -> ErrorBody {
-    let text = format!(
-        "{} needs the client's input for this call, and the gateway does not carry such questions \
-         between the two eras of the protocol",
-        upstream.spec.name
-    );
-    ErrorBody::new(INTERNAL, text)
+/// A legacy server wants URLs to be opened before the call: it did not run, and the client calls
+/// again when they were (2025-11-25, client/elicitation; 2026-07-28, basic/patterns/mrtr).
+fn by_url(upstream: &Upstream, error: &[u8], call: Call<'_>) -> End {
+    let asked = urls(error).filter(|_| upstream.spec.bridge == Bridge::Park);
+    let able = Abilities::read(&call.caller.capabilities).url;
+    match asked {
+        Some(asked) if able => {
+            let message = input_required(call.id(), &asked, None);
+            End::new(Reply::ok(message), Status::Success)
+        }
+        _ => {
+            let data = json!({ "requiredCapabilities": { "elicitation": { "url": {} } } });
+            let text = format!("{} wants a URL to be opened first", upstream.spec.name);
+            let error = ErrorBody::new(MISSING_CAPABILITY, text).with(data);
+            End::new(refuse(call, 400, &error), Status::Error)
+        }
+    }
 }
 
 /// A call that needs a client that can be asked for more.

@@ -165,6 +165,7 @@ mod tests {
             effects: std::collections::BTreeMap::new(),
             fallbacks: std::collections::BTreeMap::new(),
             offer: OfferSpec::all("u"),
+            bridge: crate::gateway::spec::Bridge::Park,
             start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(vec![replica]),
             names: Vec::new(),

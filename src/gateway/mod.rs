@@ -21,6 +21,7 @@ pub mod memory;
 pub mod names;
 mod nested;
 pub mod overview;
+mod parked;
 mod rounds;
 mod route;
 pub mod snapshot;
@@ -33,6 +34,7 @@ pub mod wish;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -57,6 +59,7 @@ use self::dispatch::MethodMeters;
 use self::fallback::Shelf;
 use self::hub::Hub;
 use self::links::Links;
+use self::parked::Parked;
 use self::spec::KeepSpec;
 
 /// The gateway. Clones share it.
@@ -77,6 +80,7 @@ struct Inner {
     hub: Arc<Hub>,
     links: Links,
     shelf: Shelf,
+    parked: Parked,
     unknown: ToolRecord,
     methods: MethodMeters,
 }
@@ -99,6 +103,7 @@ impl Gateway {
             hub: Arc::new(Hub::new(updates)),
             links: Links::default(),
             shelf: Shelf::default(),
+            parked: Parked::default(),
             unknown: ToolRecord::new(meters, UNKNOWN_TOOL),
             methods: MethodMeters::new(meters),
         };
@@ -175,8 +180,29 @@ impl Gateway {
 
     /// Answers a request. `tell` gets what belongs to the client before the answer; it is called
     /// only while the future is polled. Dropping the future cancels the call.
-    pub async fn call(&self, call: Call<'_>, tell: impl FnMut(Told) + Send) -> Reply {
-        dispatch::dispatch(&self.inner, call, tell).await
+    pub async fn call(&self, call: Call<'_>, mut tell: impl FnMut(Told) + Send) -> Reply {
+        match parked::concerns(&self.inner, call) {
+            None => dispatch::dispatch(&self.inner, call, tell).await,
+            // A future of its own, so that not every call carries it.
+            Some(abilities) => {
+                Box::pin(parked::call(&self.inner, call, abilities, &mut tell)).await
+            }
+        }
+    }
+
+    /// How many calls wait for answers of their clients.
+    pub fn parked(&self) -> usize {
+        self.inner.parked.len()
+    }
+
+    /// Calls that wait for answers of their clients end: nobody will come back.
+    pub async fn end_parked(&self) {
+        self.inner.parked.stop().await;
+    }
+
+    /// Forgets clients without sessions that have not called for long.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.inner.demands.sweep(now);
     }
 
     /// Keeps no more good results than this for fallbacks.

@@ -109,6 +109,7 @@ mod tests {
             trust_annotations: false,
             effects: BTreeMap::new(),
             fallbacks: BTreeMap::new(),
+            bridge: crate::gateway::spec::Bridge::Park,
             start: crate::gateway::spec::Start::Eager,
             offer: OfferSpec::all("u"),
             pool: PoolSpec::new(fixed),

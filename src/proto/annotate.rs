@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::answer::{Body, Incoming, read};
 use super::meta;
-use super::scan::{Member, Span, members, quote, unquote};
+use super::scan::{Span, quote, within};
 use super::splice::Splice;
 
 /// Adds a member to the `_meta` of a result, or to the `data` of an error where that is an object or
@@ -46,15 +46,6 @@ fn insert(message: &Bytes, span: Span, member: String) -> Bytes {
     let mut splice = Splice::new(message);
     splice.insert(at, what.as_bytes());
     splice.apply_to(message)
-}
-
-/// The member `name` of the object at `span`, in the message's own spans.
-fn within(message: &[u8], span: Span, name: &str) -> Option<Member> {
-    let object = span.of(message);
-    let found = members(object).ok()?;
-    let found = found.iter().find(|m| unquote(m.key.of(object)).is_some_and(|key| key == name))?;
-    let moved = |part: Span| Span { start: part.start + span.start, end: part.end + span.start };
-    Some(Member { key: moved(found.key), value: moved(found.value) })
 }
 
 #[cfg(test)]

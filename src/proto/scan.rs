@@ -535,6 +535,15 @@ pub fn member<'t>(text: &'t [u8], name: &str) -> Option<&'t [u8]> {
     all.iter().find(wanted).map(|m| m.value.of(text))
 }
 
+/// The member `name` of the object at `span`, in the spans of the whole text. Cold paths only.
+pub fn within(text: &[u8], span: Span, name: &str) -> Option<Member> {
+    let object = span.of(text);
+    let all = members(object).ok()?;
+    let found = all.iter().find(|m| unquote(m.key.of(object)).is_some_and(|key| key == name))?;
+    let moved = |part: Span| Span { start: part.start + span.start, end: part.end + span.start };
+    Some(Member { key: moved(found.key), value: moved(found.value) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

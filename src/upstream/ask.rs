@@ -33,6 +33,15 @@ pub struct Ask {
     pub answerer: Answerer,
 }
 
+impl Ask {
+    /// Nobody will answer: an elicitation is cancelled, all else is an error.
+    pub fn give_up(self) {
+        if self.method == Method::Elicit {
+            self.answerer.result(br#"{"action":"cancel"}"#);
+        }
+    }
+}
+
 /// How many questions of a call are open. Clones share the number.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting(Arc<AtomicUsize>);
@@ -105,6 +114,12 @@ impl Answerer {
         let mut splice = Splice::new(response);
         splice.put(id, &self.id);
         self.send(splice.apply(1));
+    }
+
+    /// Answers with a raw result.
+    pub fn result(mut self, result: &[u8]) {
+        let answer = result_message(&self.id, result);
+        self.send(answer);
     }
 
     /// Refuses: the client cannot be asked this.

@@ -14,7 +14,7 @@ use crate::proto::answer::Answer;
 use crate::proto::envelope::Envelope;
 use crate::proto::headers::HeaderParam;
 use crate::proto::meta::{self, Claim};
-use crate::proto::scan::quote;
+use crate::proto::scan::{quote, within};
 use crate::proto::splice::Splice;
 use crate::proto::{Abilities, Era, Level, Method, Span, Version, id};
 
@@ -182,6 +182,14 @@ pub fn prepare(request: &Request<'_>, dialect: Dialect, number: u64) -> Outgoing
             let at = request.shape.method_span.map_or(0, |span| span.end);
             splice.insert(at, &wrapped);
         }
+    }
+    if let (Era::Modern, Era::Legacy, true) =
+        (request.caller.era, dialect.era, request.shape.answers)
+        && let Some(params) = request.shape.params
+    {
+        // A legacy server does not know such members.
+        let brought = ["inputResponses", "requestState"].map(|name| within(text, params, name));
+        brought.into_iter().flatten().for_each(|member| splice.cut(member));
     }
     Outgoing { body: splice.apply(1), id, token_replaced }
 }
@@ -391,6 +399,26 @@ mod tests {
             got,
             r#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"x","_meta":{"traceparent":"t"}}}"#
         );
+    }
+
+    #[test]
+    fn answers_to_questions_never_reach_a_legacy_upstream() {
+        let brought = r#""inputResponses":{"k":{}}, "requestState":"s""#;
+        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+        for params in [
+            format!(r#"{brought},"name":"u__x",{meta}"#),
+            format!(r#""name":"u__x",{brought},{meta}"#),
+            format!(r#""name":"u__x",{meta},{brought}"#),
+        ] {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{{params}}}}}"#
+            );
+            let (got, _) = prepared(&text, Era::Modern, Era::Legacy, true);
+            let got: serde_json::Value = serde_json::from_str(&got).unwrap();
+            assert_eq!(got["params"], serde_json::json!({"name": "x", "_meta": {}}), "{text}");
+            let (got, _) = prepared(&text, Era::Modern, Era::Modern, true);
+            assert!(got.contains(brought), "{got}");
+        }
     }
 
     #[test]

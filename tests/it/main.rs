@@ -47,6 +47,7 @@ mod names;
 mod odd_wire;
 mod pagination;
 mod params;
+mod parked;
 mod probing;
 mod reload;
 mod remembered;

@@ -366,6 +366,7 @@ impl World {
             effects,
             fallbacks: BTreeMap::new(),
             offer: OfferSpec { exclude, ..OfferSpec::all(&prefix) },
+            bridge: waypost::gateway::spec::Bridge::Park,
             start: Start::Eager,
             pool,
             names: Vec::new(),

@@ -16,7 +16,7 @@ use crate::config::text::join;
 use crate::fleet::spec::{
     Balance, Effect, Expression, HashOn, IDLE_STOP, Isolation, PoolSpec, TIMEOUT, TIMEOUT_MAX,
 };
-use crate::gateway::spec::{NameSpec, Start, UpstreamSpec};
+use crate::gateway::spec::{Bridge, NameSpec, Start, UpstreamSpec};
 use crate::upstream::spec::EraPolicy;
 
 /// What must be left of `name_max` for the name of a tool.
@@ -50,6 +50,10 @@ pub(super) fn compile(
                 effects: upstream.tools.effect.0.iter().map(effect).collect(),
                 fallbacks: fallback::compile(upstream, &path, findings),
                 offer,
+                bridge: match upstream.interactive_bridge {
+                    None | Some(file::Bridge::Park) => Bridge::Park,
+                    Some(file::Bridge::Refuse) => Bridge::Refuse,
+                },
                 start: match upstream.start {
                     None | Some(file::Start::Eager) => Start::Eager,
                     Some(file::Start::Lazy) => Start::Lazy,

@@ -30,6 +30,7 @@ fn upstream(name: &str, replicas: Vec<ReplicaSpec>) -> UpstreamSpec {
         effects: BTreeMap::new(),
         fallbacks: BTreeMap::new(),
         offer: OfferSpec::all(name),
+        bridge: crate::gateway::spec::Bridge::Park,
         start: crate::gateway::spec::Start::Eager,
         pool: PoolSpec::new(replicas),
         names: Vec::new(),

@@ -260,7 +260,10 @@ impl Director {
                     }
                     changed
                 }
-                _ = sweep.tick() => self.forget(clock::now()),
+                _ = sweep.tick() => {
+                    gateway.sweep(clock::now());
+                    self.forget(clock::now())
+                }
                 event = events.recv() => match event {
                     Some(event) => self.apply(event),
                     None => return,

@@ -74,6 +74,7 @@ impl Stage {
             effects: BTreeMap::new(),
             fallbacks: BTreeMap::new(),
             offer: OfferSpec::all(name),
+            bridge: crate::gateway::spec::Bridge::Park,
             start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(vec![replica.clone()]),
             names: Vec::new(),

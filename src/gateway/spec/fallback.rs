@@ -128,6 +128,7 @@ mod tests {
             effects: std::collections::BTreeMap::new(),
             fallbacks: ways.iter().map(|(tool, to)| ((*tool).to_owned(), fallback(to))).collect(),
             offer: OfferSpec::all(name),
+            bridge: crate::gateway::spec::Bridge::Park,
             start: crate::gateway::spec::Start::Eager,
             pool: PoolSpec::new(Vec::new()),
             names: Vec::new(),

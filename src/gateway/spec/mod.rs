@@ -74,6 +74,8 @@ pub struct UpstreamSpec {
     pub fallbacks: BTreeMap<String, FallbackSpec>,
     /// What of it is offered, under which names.
     pub offer: OfferSpec,
+    /// Whether its questions reach modern clients, where it is of the legacy era.
+    pub bridge: Bridge,
     /// When its child processes are started.
     pub start: Start,
     /// Its replicas and the rules over them.
@@ -83,6 +85,16 @@ pub struct UpstreamSpec {
     pub names: Vec<NameSpec>,
     /// Why it is switched off (an unset variable, say); nothing of it is started.
     pub off: Option<String>,
+}
+
+/// What becomes of the questions of a legacy server to a modern client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bridge {
+    /// The client is asked by the result of its call, which waits until it calls again.
+    #[default]
+    Park,
+    /// The server is told that the client cannot be asked.
+    Refuse,
 }
 
 /// When child processes are started.

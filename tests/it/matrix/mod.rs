@@ -1,6 +1,5 @@
 //! The era matrix: everything that a client can see, for clients and upstreams of both eras, each
-//! over both transports. Each feature is a check that holds in every cell, but for questions of a
-//! legacy server to a modern client: there the check is the error that says so.
+//! over both transports. Each feature is a check that holds in every cell.
 //!
 //! The table of it is in docs/eras.md. `WAYPOST_WRITE_DOCS=1 cargo test --test it the_table` writes
 //! it anew.
@@ -18,7 +17,6 @@ mod resources;
 mod running;
 mod table;
 
-use crate::support::Era;
 use cell::Cell;
 
 /// Something that a client can see.
@@ -27,8 +25,6 @@ struct Feature {
     name: &'static str,
     /// Shows that it works.
     works: fn(&mut Cell),
-    /// Shows the error of a modern client before a legacy server; `None`: it works there too.
-    refused: Option<fn(&mut Cell)>,
 }
 
 /// A cell of the matrix.
@@ -37,20 +33,14 @@ struct Place {
     upstream: cell::Side,
 }
 
-impl Place {
-    fn parks(&self) -> bool {
-        (self.client.0, self.upstream.0) == (Era::Modern, Era::Legacy)
-    }
-}
-
 /// The features in the order of the table, and one test for each cell, which checks them all.
 macro_rules! matrix {
     (
-        features: $($name:literal = $works:expr $(, parked: $refused:expr)?;)+
+        features: $($name:literal = $works:expr;)+
         cells: $($cell:ident = $client:ident over $way:ident, $server:ident over $path:ident;)+
     ) => {
         const FEATURES: &[Feature] = &[$(
-            Feature { name: $name, works: $works, refused: matrix!(@refused $($refused)?) },
+            Feature { name: $name, works: $works },
         )+];
 
         const PLACES: &[Place] = &[$(
@@ -70,8 +60,6 @@ macro_rules! matrix {
             }
         )+
     };
-    (@refused) => { None };
-    (@refused $refused:expr) => { Some($refused) };
 }
 
 matrix! {
@@ -111,13 +99,13 @@ matrix! {
     "changes of the prompts" = changes::prompts;
     "changes of the resources" = changes::resources;
     "changes of one resource" = changes::one_resource;
-    "questions: elicitation" = questions::elicitation, parked: questions::elicitation_refused;
-    "questions: sampling" = questions::sampling, parked: questions::sampling_refused;
-    "questions: roots" = questions::roots, parked: questions::roots_refused;
-    "questions: several at once" = questions::several, parked: questions::several_refused;
-    "questions: one after the other" = questions::rounds, parked: questions::rounds_refused;
-    "questions: before a prompt" = questions::prompt, parked: questions::prompt_refused;
-    "questions: before a resource" = questions::resource, parked: questions::resource_refused;
+    "questions: elicitation" = questions::elicitation;
+    "questions: sampling" = questions::sampling;
+    "questions: roots" = questions::roots;
+    "questions: several at once" = questions::several;
+    "questions: one after the other" = questions::rounds;
+    "questions: before a prompt" = questions::prompt;
+    "questions: before a resource" = questions::resource;
 
     cells:
     a_legacy_client_on_a_pipe_uses_a_legacy_child = Legacy over Stdio, Legacy over Stdio;
@@ -143,8 +131,8 @@ fn check(place: &Place) {
     let mut cell = Cell::new(place.client, place.upstream);
     let mut failed = Vec::new();
     for feature in FEATURES {
-        let wanted = feature.refused.filter(|_| place.parks()).unwrap_or(feature.works);
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wanted(&mut cell)));
+        let works = std::panic::AssertUnwindSafe(|| (feature.works)(&mut cell));
+        let outcome = std::panic::catch_unwind(works);
         if outcome.is_err() {
             failed.push(feature.name);
             cell = Cell::new(place.client, place.upstream);

@@ -440,6 +440,8 @@ fn whole(id: &Value, mut answer: Value) -> (u64, Value) {
 
 /// One child: a line is a message, and each request runs on a thread of its own.
 fn lines(shared: &Arc<Shared>, socket: TcpStream) {
+    // A pipe has no Nagle either.
+    socket.set_nodelay(true).unwrap();
     let session = shared.begin();
     let line = Arc::new(Mutex::new(socket.try_clone().unwrap()));
     shared.standing.lock().insert(session, Arc::clone(&line));
