@@ -70,7 +70,7 @@ impl Admin {
                 self.upstream(path.strip_prefix(ONE_UPSTREAM).unwrap_or_default())
             }
             "/metrics" => {
-                self.gauges.show(&self.gateway.snapshot(), clock::now());
+                self.gauges.show(&self.gateway, clock::now());
                 text_answer("text/plain; version=0.0.4; charset=utf-8", self.meters.render())
             }
             "/" => text_answer("text/html; charset=utf-8", PAGE.to_owned()),

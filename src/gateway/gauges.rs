@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::telemetry::Meters;
 
-use super::snapshot::Snapshot;
+use super::Gateway;
 
 /// What was shown, so that what a reload took away is not shown for ever.
 #[derive(Debug)]
@@ -25,7 +25,9 @@ impl Gauges {
     }
 
     /// Fills the gauges. Those of what is gone are NaN, as it is neither good nor bad.
-    pub fn show(&self, snapshot: &Snapshot, now: Instant) {
+    pub fn show(&self, gateway: &Gateway, now: Instant) {
+        self.meters.parked_now(u32::try_from(gateway.parked()).unwrap_or(u32::MAX));
+        let snapshot = gateway.snapshot();
         let mut shown = self.shown.lock();
         let mut gone = std::mem::take(&mut *shown);
         for one in snapshot.upstreams.iter().filter(|one| one.spec.off.is_none()) {

@@ -174,6 +174,11 @@ impl Meters {
         }
     }
 
+    /// How many calls wait for answers of their clients now.
+    pub fn parked_now(&self, calls: u32) {
+        self.gauge(names::PARKED, Vec::new()).set(f64::from(calls));
+    }
+
     /// What an upstream has now: calls in its line, its retry budget, and whether it panics.
     pub fn pool_now(&self, upstream: &str, numbers: [f64; 3]) {
         for (name, number) in

@@ -140,6 +140,8 @@ pub const HEDGES: &str = "mcp_hedges_total";
 pub const FALLBACKS: &str = "mcp_fallbacks_total";
 /// What belonged to client sessions and was lost.
 pub const SESSIONS_LOST: &str = "mcp_session_lost_total";
+/// Calls that wait for answers of their clients.
+pub const PARKED: &str = "mcp_parked_calls";
 /// Calls that wait in the line of an upstream.
 pub const QUEUE_DEPTH: &str = "mcp_queue_depth";
 /// How long calls waited in the line of an upstream.
@@ -221,6 +223,7 @@ pub const METRICS: &[(&str, MetricKind, &str)] = &[
         MetricKind::Counter,
         "State of client sessions lost with an upstream, by whether the client was told",
     ),
+    (PARKED, MetricKind::Gauge, "Calls that wait for answers of their clients"),
     (QUEUE_DEPTH, MetricKind::Gauge, "Calls that wait for a place at the upstream"),
     (
         QUEUE_WAIT,

@@ -21,6 +21,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("mcp_upstream_duration_seconds", "histogram", &["upstream", "replica"]),
     ("mcp_upstream_inflight", "gauge", &["upstream", "replica"]),
     ("mcp_breaker_state", "gauge", &["upstream", "replica"]),
+    ("mcp_parked_calls", "gauge", &[]),
     ("mcp_queue_depth", "gauge", &["upstream"]),
     ("mcp_queue_wait_seconds", "histogram", &["upstream"]),
     ("mcp_retry_budget", "gauge", &["upstream"]),

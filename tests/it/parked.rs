@@ -11,7 +11,8 @@ use crate::support::kept::Kept;
 use crate::support::keyed::{ALICE, BOB, Shower, gateway};
 use crate::support::peer::{Turn, no_method, text, tools};
 use crate::support::{
-    Era, Gateway, Http, MODERN_META, Over, Peer, Reply, StdioClient, eventually, replicas_up,
+    Era, Gateway, Http, MODERN_META, Over, Peer, Reply, StdioClient, eventually, metric,
+    replicas_up,
 };
 
 /// A client that can be asked for all there is.
@@ -313,6 +314,7 @@ fn a_client_with_too_many_parked_calls_loses_its_oldest_whose_server_hears_so() 
     }
     assert!(peer.answers(&json!("leave")).is_empty());
     park();
+    assert!((metric(&gateway, "mcp_parked_calls") - 64.0).abs() < 0.1);
     let told = peer.answered(&json!("leave")).message;
     assert_eq!(told["result"], json!({"action": "cancel"}));
     let call = peer.calls("leave")[0].message["id"].clone();

@@ -15,12 +15,14 @@ pub(super) async fn wrong(rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
     rig.serve(&["a", "b", "c", "d"]).await?;
     rig.proxied().await?;
     let quirk = |name: &str, quirk: &str| rig.child(name, &["--quirk", quirk]);
-    let children = [quirk("w", "double-answer"), quirk("x", "garbage"), rig.child("y", &[])];
+    // Without the one with garbage, which is ended at times, the others have places enough.
+    let (y, z) = (rig.child("y", &[]), rig.child("z", &[]));
+    let children = [quirk("w", "double-answer"), quirk("x", "garbage"), y, z];
     let tables = config::upstream("h", "", &rig.urls()) + &config::upstream("s", "", &children);
     rig.gateway(&tables).await?;
     let client = rig.client();
     rig.up(&client, "h", 4.0).await?;
-    rig.up(&client, "s", 2.0).await?;
+    rig.up(&client, "s", 3.0).await?;
     let (steady, held) = rig.steady(rig.load("steady", &["h", "s"]), 4).await;
     rig.replicas[3].start_with(&["--quirk", "wrong-id"]).await?;
     let from = now_ms();

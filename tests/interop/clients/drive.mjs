@@ -20,6 +20,14 @@ export function target() {
     return { plan, mode, transport, url: rest[0], command: rest[0], args: rest.slice(1) };
 }
 
+// What the user and the model answer.
+export const able = { elicitation: { form: {} }, sampling: {} };
+export const elicited = plan => ({ action: 'accept', content: { name: plan.user } });
+export const sampled = ({ params }) => ({
+    role: 'assistant', model: 'interop', stopReason: 'endTurn',
+    content: { type: 'text', text: `I was asked: ${[params.messages[0].content].flat()[0].text}` }
+});
+
 // How an item of each list is called.
 const key = { tools: 'name', prompts: 'name', resources: 'uri', templates: 'uriTemplate' };
 

@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 
 from mcp import Client, MCPError, StdioServerParameters
-from mcp.types import PromptReference, ResourceTemplateReference
+from mcp.types import CreateMessageResult, ElicitResult, PromptReference, ResourceTemplateReference, TextContent
 
 MODERN = "2026-07-28"
 AGAIN = 0.25  # seconds until lists that are not complete yet are asked for again
@@ -187,8 +187,20 @@ def main():
         if what:
             told[what] = told.get(what, 0) + 1
 
-    timeout = plan["timeout_seconds"]
-    client = Client(server, mode=mode, read_timeout_seconds=timeout, message_handler=on_message)
+    # What the user and the model answer.
+    async def elicited(_context, _params):
+        return ElicitResult(action="accept", content={"name": plan["user"]})
+
+    async def sampled(_context, params):
+        asked = params.messages[0].content
+        text = (asked[0] if isinstance(asked, list) else asked).text
+        content = TextContent(type="text", text=f"I was asked: {text}")
+        return CreateMessageResult(role="assistant", model="interop", stop_reason="endTurn", content=content)
+
+    client = Client(
+        server, mode=mode, read_timeout_seconds=plan["timeout_seconds"], message_handler=on_message,
+        elicitation_callback=elicited, sampling_callback=sampled,
+    )
     try:
         asyncio.run(drive(client, plan, report, step, told))
         report["ok"] = True

@@ -3,16 +3,18 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import {
-    PromptListChangedNotificationSchema, ResourceListChangedNotificationSchema, ResourceUpdatedNotificationSchema,
+    CreateMessageRequestSchema, ElicitRequestSchema, PromptListChangedNotificationSchema, ResourceListChangedNotificationSchema, ResourceUpdatedNotificationSchema,
     ToolListChangedNotificationSchema
 } from '@modelcontextprotocol/sdk/types.js';
-import { drive, target } from './drive.mjs';
+import { able, drive, elicited, sampled, target } from './drive.mjs';
 
 const PAGES = 100;
 
 const to = target();
 const options = { timeout: to.plan.timeout_seconds * 1000 };
-const client = new Client({ name: 'interop-ts-v1', version: '1.0.0' });
+const client = new Client({ name: 'interop-ts-v1', version: '1.0.0' }, { capabilities: able });
+client.setRequestHandler(ElicitRequestSchema, async () => elicited(to.plan));
+client.setRequestHandler(CreateMessageRequestSchema, async request => sampled(request));
 const transport =
     to.transport === 'http'
         ? new StreamableHTTPClientTransport(new URL(to.url))

@@ -1,13 +1,18 @@
 // TypeScript client v2. MODE is `legacy` (initialize) or `auto` (server/discover first).
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { drive, target } from './drive.mjs';
+import { able, drive, elicited, sampled, target } from './drive.mjs';
 
 const to = target();
 const options = { timeout: to.plan.timeout_seconds * 1000 };
 // Keeps the SDK's cache out of the way.
 const fresh = { ...options, cacheMode: 'refresh' };
-const client = new Client({ name: 'interop-ts-v2', version: '1.0.0' }, { versionNegotiation: { mode: to.mode } });
+const client = new Client(
+    { name: 'interop-ts-v2', version: '1.0.0' },
+    { capabilities: able, versionNegotiation: { mode: to.mode } }
+);
+client.setRequestHandler('elicitation/create', async () => elicited(to.plan));
+client.setRequestHandler('sampling/createMessage', async request => sampled(request));
 const transport =
     to.transport === 'http'
         ? new StreamableHTTPClientTransport(new URL(to.url))

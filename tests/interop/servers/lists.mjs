@@ -4,7 +4,8 @@
 // `change {name}` takes away what the last change brought and offers NAME-1, NAME-2 and NAME-3 as
 // a tool, a prompt and a resource (lists://NAME-1 ...) each. The SDK tells of every single step, so
 // one change is a burst of at least four notices of each kind. `count {steps}` counts, with progress.
-import { McpServer, fromJsonSchema } from '@modelcontextprotocol/server';
+// `ask {about}` asks the user who they are, and then once more, by results of the 2026-07-28 revision.
+import { McpServer, acceptedContent, fromJsonSchema, inputRequired } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -54,6 +55,24 @@ serveStdio(() => {
             await context.mcpReq.notify({ method: 'notifications/progress', params });
         }
         return text(`counted to ${steps}`);
+    });
+    const ask = { description: 'Asks twice', inputSchema: object({ about: { type: 'string' } }) };
+    server.registerTool('ask', ask, async ({ about }, context) => {
+        const answer = key => acceptedContent(context.mcpReq.inputResponses, key)?.name;
+        const question = (key, message) => ({
+            [key]: inputRequired.elicit({
+                message,
+                requestedSchema: { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] }
+            })
+        });
+        // Only the answers of this round come: the first one is kept in the state.
+        if (answer('again') !== undefined) {
+            return text(`${about}: ${context.mcpReq.requestState()} and ${answer('again')}`);
+        }
+        if (answer('who') !== undefined) {
+            return inputRequired({ inputRequests: question('again', 'And?'), requestState: `é ${answer('who')}` });
+        }
+        return inputRequired({ inputRequests: question('who', 'Who?') });
     });
     return server;
 });
