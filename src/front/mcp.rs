@@ -38,6 +38,7 @@ use super::message::{abilities, malformed, modern_caller, notified, say, settle}
 use super::negotiate::{accepts, is_json};
 use super::notes::Notes;
 use super::pressure::{Level, Pressure};
+use super::replay::Track;
 use super::session::{Entered, Session, Sessions};
 use super::spec::LimitSpec;
 use super::subscribe::{Listening, Standing, Subscription, Tidings};
@@ -53,6 +54,7 @@ const THRIFT: u32 = 4;
 const SMALL_BYTES: u64 = 64 * 1024;
 
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 type CallFuture = Pin<Box<dyn Future<Output = Option<Reply>> + Send>>;
 
@@ -301,8 +303,8 @@ impl Mcp {
                 settle(&session, &message.body, &message.shape).await;
                 let entered =
                     session.enter(Bytes::copy_from_slice(message.id().unwrap_or_default()));
-                let asks = Arc::clone(&session.asks);
-                Ok(self.run(message, session.caller(), Some((entered, asks))).await)
+                let caller = session.caller();
+                Ok(self.run(message, caller, Some((entered, session))).await)
             }
         }
     }
@@ -356,19 +358,26 @@ impl Mcp {
         &self,
         message: Box<Message>,
         caller: Arc<Caller>,
-        session: Option<(Entered, Arc<Asks>)>,
+        session: Option<(Entered, Arc<Session>)>,
     ) -> Response<Answer> {
         let notes = Notes::default();
-        let legacy = caller.era == Era::Legacy;
-        let call = Box::pin(self.call(message, caller, session, notes.clone()));
-        self.answer(call, legacy, notes).await
+        let (entered, session) = session.unzip();
+        let asks = session.as_ref().map(|session| Arc::clone(&session.asks));
+        let call = Box::pin(self.call(message, caller, entered.zip(asks), notes.clone()));
+        self.answer(call, session, notes).await
     }
 
     /// Answers in the form that a call turns out to need.
-    async fn answer(&self, call: CallFuture, legacy: bool, notes: Notes) -> Response<Answer> {
+    async fn answer(
+        &self,
+        call: CallFuture,
+        session: Option<Arc<Session>>,
+        notes: Notes,
+    ) -> Response<Answer> {
         // A legacy client that hangs up has not cancelled (2025-11-25, transports).
-        let left_behind = legacy.then(|| self.shared.tasks.clone());
-        let mut running = Running { call: Some(call), left_behind, notes };
+        let left_behind = session.is_some().then(|| self.shared.tasks.clone());
+        let mut running =
+            Running { call: Some(call), left_behind, notes, track: None, first: None };
         match running.first().await {
             First::Reply(Some(Reply { message: gateway::Message::Whole(whole), status })) => {
                 document(status, whole)
@@ -379,7 +388,12 @@ impl Mcp {
                 response
             }
             First::Reply(None) => stream(Stream::new(Nothing, Held::default())),
-            First::Streams => stream(Stream::new(running, Held::default())),
+            First::Streams => {
+                if let Some(session) = &session {
+                    running.may_come_back(session);
+                }
+                stream(Stream::new(running, Held::default()))
+            }
         }
     }
 
@@ -452,7 +466,7 @@ impl Mcp {
             let _counted = counted;
             all(parts).await.map(Reply::ok)
         });
-        Ok(self.answer(together, true, notes).await)
+        Ok(self.answer(together, Some(session), notes).await)
     }
 
     /// One message of a batch; `None` where no answer is due.
@@ -500,6 +514,15 @@ impl Mcp {
         let session = self.session(headers, who, None).map_err(|refused| *refused)?;
         let held = self.stream(who, None)?;
         let stop = self.shared.pressure.stream();
+        if let Some(last) = headers.get(LAST_EVENT_ID) {
+            let last = last.to_str().unwrap_or_default();
+            let ended = session.ended.child_token();
+            let events = session.replay.after(last, ended).ok_or_else(|| {
+                let text = "Last-Event-ID names no event of this session, or what followed on it is no longer kept";
+                refuse(400, None, &ErrorBody::new(INVALID_REQUEST, text))
+            })?;
+            return Ok(stream(Stream::new(events, held)));
+        }
         let tidings = Tidings::of(&self.shared.gateway, &session);
         let events = Standing::new(session, tidings, stop);
         Ok(stream(Stream::new(events, held)))
@@ -641,9 +664,25 @@ struct Running {
     call: Option<CallFuture>,
     left_behind: Option<Tasks>,
     notes: Notes,
+    /// Where its stream is kept for a client that comes back to it.
+    track: Option<Arc<Track>>,
+    /// What its stream begins with.
+    first: Option<Bytes>,
 }
 
 impl Running {
+    /// Its stream can be taken up again: its events have ids.
+    fn may_come_back(&mut self, session: &Session) {
+        let track = session.replay.open(clock::now());
+        // Earlier revisions have no events without data.
+        self.first = (session.version >= Version::V2025_11_25).then(|| track.priming());
+        self.track = Some(track);
+    }
+
+    fn event(&self, message: &[u8]) -> Bytes {
+        self.track.as_ref().map_or_else(|| sse_event(message), |track| track.write(message))
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Reply>> {
         let Some(call) = &mut self.call else { return Poll::Ready(None) };
         let reply = call.as_mut().poll(context);
@@ -674,9 +713,12 @@ impl Running {
 
 impl Events for Running {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
         loop {
             if let Some(note) = self.notes.pop() {
-                return Poll::Ready(Some(sse_event(&note)));
+                return Poll::Ready(Some(self.event(&note)));
             }
             if self.call.is_none() {
                 return Poll::Ready(None);
@@ -693,7 +735,7 @@ impl Events for Running {
                     self.call = Some(Box::pin(std::future::ready(Some(reply))));
                 }
                 Some(Reply { message: gateway::Message::Whole(message), .. }) => {
-                    return Poll::Ready(Some(sse_event(&message)));
+                    return Poll::Ready(Some(self.event(&message)));
                 }
                 // An event is one line: a large answer must be whole before it can be one.
                 Some(reply) => {
@@ -708,9 +750,19 @@ impl Events for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let (Some(call), Some(tasks)) = (self.call.take(), &self.left_behind) {
-            tasks.spawn(call);
-        }
+        let track = self.track.take();
+        let (Some(call), Some(tasks)) = (self.call.take(), self.left_behind.take()) else {
+            if let Some(track) = track {
+                track.over(clock::now());
+            }
+            return;
+        };
+        let notes = self.notes.clone();
+        let mut rest = Self { call: Some(call), left_behind: None, notes, track, first: None };
+        tasks.spawn(async move {
+            // Its client may come back for what it tells.
+            while poll_fn(|context| rest.poll_event(context)).await.is_some() {}
+        });
     }
 }
 

@@ -15,6 +15,7 @@ pub mod negotiate;
 pub mod notes;
 pub mod patience;
 pub mod pressure;
+pub mod replay;
 pub mod session;
 pub mod spec;
 pub mod stdio;

@@ -23,6 +23,7 @@ use crate::upstream::report::Updated;
 
 use super::asks::Asks;
 use super::body::Counted;
+use super::replay::Replay;
 use super::subscribe::Turn;
 
 /// What a legacy client said once.
@@ -44,6 +45,8 @@ pub struct Session {
     watching: Mutex<HashMap<String, Watching>>,
     /// How often its lists had changed when it was last told.
     told: Mutex<Counts>,
+    /// Streams of its calls, for when it comes back to them.
+    pub replay: Replay,
     /// Which of its streams delivers.
     pub turn: Turn,
     /// Streams that are open on it.
@@ -119,6 +122,7 @@ impl Session {
             _demand: demand,
             watching: Mutex::default(),
             told: Mutex::new(told),
+            replay: Replay::default(),
             turn: Turn::default(),
             streams: AtomicUsize::new(0),
             used_ms: AtomicU64::new(0),
@@ -317,6 +321,7 @@ impl Sessions {
     /// Forgets sessions that were idle for longer than this: real clients seldom say goodbye. One with an
     /// open stream is not idle.
     pub fn reap(&self, now: Instant, idle_max: Duration) {
+        self.table.iter().for_each(|entry| entry.value().replay.sweep(now));
         let now = self.elapsed(now);
         let idle_max = u64::try_from(idle_max.as_millis()).unwrap_or(u64::MAX);
         let idle = |session: &Session| {

@@ -53,6 +53,7 @@ mod reload;
 mod remembered;
 mod results;
 mod resume;
+mod resumed;
 mod reuse;
 mod rmcp_peers;
 mod rounds;

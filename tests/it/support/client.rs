@@ -294,7 +294,9 @@ impl Open {
     fn message_before(&mut self, deadline: Instant) -> Option<Option<Value>> {
         while Instant::now() < deadline {
             let Some(event) = self.event() else { return Some(None) };
-            if let Some(data) = event.lines().find_map(|line| line.strip_prefix("data:")) {
+            let data = event.lines().find_map(|line| line.strip_prefix("data:"));
+            // One without data only gives an id to come back with.
+            if let Some(data) = data.filter(|data| !data.is_empty()) {
                 return Some(Some(serde_json::from_str(data).unwrap()));
             }
         }

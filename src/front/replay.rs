@@ -1,0 +1,278 @@
+//! Streams of calls that a legacy client may come back to (2025-11-25, transports, "Resumability and
+//! Redelivery"). Each event has an id: the number of its stream in the session, and its place there.
+//! What was sent is kept for a while, and a stream that lost its client goes on being written here.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::proto::frame::sse_event_with;
+
+use super::body::Events;
+
+/// Most streams of one session that are kept. One that is over gives way first, then the oldest.
+pub const TRACKS_MAX: usize = 16;
+/// Most that is kept of one stream, in bytes; the oldest events give way.
+pub const TRACK_BYTES_MAX: usize = 1024 * 1024;
+/// A stream that is over is kept so long.
+pub const KEPT_FOR: Duration = Duration::from_mins(1);
+
+/// The streams of one session.
+#[derive(Debug, Default)]
+pub struct Replay {
+    tracks: Mutex<Tracks>,
+}
+
+#[derive(Debug, Default)]
+struct Tracks {
+    count: u64,
+    /// The oldest first.
+    kept: VecDeque<Arc<Track>>,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Track {
+    number: u64,
+    kept: Mutex<Kept>,
+    written: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Ready events with their places, counted from 1.
+    events: VecDeque<(u64, Bytes)>,
+    bytes: usize,
+    last: u64,
+    over: Option<Instant>,
+}
+
+/// What follows on an event.
+enum Next {
+    Event(u64, Bytes),
+    /// Nothing yet.
+    Wait,
+    Over,
+}
+
+impl Replay {
+    /// A new stream.
+    pub fn open(&self, now: Instant) -> Arc<Track> {
+        let mut tracks = self.tracks.lock();
+        tracks.forget(now);
+        if tracks.kept.len() >= TRACKS_MAX {
+            let over = tracks.kept.iter().position(|track| track.kept.lock().over.is_some());
+            tracks.kept.remove(over.unwrap_or(0));
+        }
+        tracks.count += 1;
+        let number = tracks.count;
+        let track = Arc::new(Track { number, kept: Mutex::default(), written: Notify::new() });
+        tracks.kept.push_back(Arc::clone(&track));
+        track
+    }
+
+    /// What follows on the event of this id, until the stream is over or `ended`; `None` if that is
+    /// not kept.
+    pub fn after(&self, id: &str, ended: CancellationToken) -> Option<Resumed> {
+        let (number, place) = id.split_once('-')?;
+        let (number, place): (u64, u64) = (number.parse().ok()?, place.parse().ok()?);
+        let tracks = self.tracks.lock();
+        let track = tracks.kept.iter().find(|track| track.number == number)?;
+        track.kept.lock().has(place).then(|| Resumed::new(Arc::clone(track), place, ended))
+    }
+
+    /// Forgets streams that have been over for long.
+    pub fn sweep(&self, now: Instant) {
+        self.tracks.lock().forget(now);
+    }
+}
+
+impl Tracks {
+    fn forget(&mut self, now: Instant) {
+        self.kept.retain(|track| {
+            let over = track.kept.lock().over;
+            over.is_none_or(|over| now.saturating_duration_since(over) < KEPT_FOR)
+        });
+    }
+}
+
+impl Kept {
+    /// Whether everything that follows on this place is there.
+    fn has(&self, place: u64) -> bool {
+        let first = self.events.front().map_or(self.last + 1, |(first, _)| *first);
+        (first..=self.last + 1).contains(&(place + 1))
+    }
+
+    fn next(&self, place: u64) -> Next {
+        match self.events.iter().find(|(at, _)| *at > place) {
+            Some((at, event)) => Next::Event(*at, event.clone()),
+            None if self.over.is_some() => Next::Over,
+            None => Next::Wait,
+        }
+    }
+}
+
+impl Track {
+    /// The event that a stream begins with: an id to come back with, and how soon that may be, in
+    /// milliseconds.
+    pub fn priming(&self) -> Bytes {
+        Bytes::from(format!("id: {}-0\nretry: 1000\ndata:\n\n", self.number))
+    }
+
+    /// A message as the next event, which is kept.
+    pub fn write(&self, message: &[u8]) -> Bytes {
+        let event = {
+            let mut kept = self.kept.lock();
+            kept.last += 1;
+            let place = kept.last;
+            let event = sse_event_with(message, Some(&format!("{}-{place}", self.number)), None);
+            kept.bytes += event.len();
+            kept.events.push_back((place, event.clone()));
+            while kept.bytes > TRACK_BYTES_MAX
+                && let Some((_, oldest)) = kept.events.pop_front()
+            {
+                kept.bytes -= oldest.len();
+            }
+            event
+        };
+        self.written.notify_waiters();
+        event
+    }
+
+    /// Nothing follows.
+    pub fn over(&self, now: Instant) {
+        self.kept.lock().over.get_or_insert(now);
+        self.written.notify_waiters();
+    }
+
+    /// Waits for what follows on an event.
+    async fn next(&self, place: u64) -> Option<(u64, Bytes)> {
+        loop {
+            // Before the look: what is written in between is not missed.
+            let written = self.written.notified();
+            let next = self.kept.lock().next(place);
+            match next {
+                Next::Event(at, event) => return Some((at, event)),
+                Next::Over => return None,
+                Next::Wait => written.await,
+            }
+        }
+    }
+}
+
+/// What follows: its place, and the event; nothing once the stream is over.
+type Following = Pin<Box<dyn Future<Output = Option<(u64, Bytes)>> + Send>>;
+
+/// A stream that a client came back to.
+pub struct Resumed {
+    next: Following,
+    track: Arc<Track>,
+    ended: CancellationToken,
+}
+
+impl Resumed {
+    fn new(track: Arc<Track>, place: u64, ended: CancellationToken) -> Self {
+        Self { next: Self::following(&track, place, &ended), track, ended }
+    }
+
+    fn following(track: &Arc<Track>, place: u64, ended: &CancellationToken) -> Following {
+        let (track, ended) = (Arc::clone(track), ended.clone());
+        Box::pin(async move {
+            tokio::select! {
+                next = track.next(place) => next,
+                () = ended.cancelled() => None,
+            }
+        })
+    }
+}
+
+impl Events for Resumed {
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.next.as_mut().poll(context).map(|next| {
+            let (place, event) = next?;
+            self.next = Self::following(&self.track, place, &self.ended);
+            Some(event)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock;
+
+    async fn rest(replay: &Replay, id: &str) -> Option<Vec<String>> {
+        let mut resumed = replay.after(id, CancellationToken::new())?;
+        let mut events = Vec::new();
+        while let Some(event) = std::future::poll_fn(|c| resumed.poll_event(c)).await {
+            events.push(String::from_utf8(event.to_vec()).unwrap());
+        }
+        Some(events)
+    }
+
+    #[tokio::test]
+    async fn a_client_gets_what_it_missed_of_its_stream_and_of_no_other() {
+        let (replay, now) = (Replay::default(), clock::now());
+        let (one, other) = (replay.open(now), replay.open(now));
+        assert_eq!(one.priming(), "id: 1-0\nretry: 1000\ndata:\n\n");
+        assert_eq!(one.write(b"a"), "id: 1-1\ndata: a\n\n");
+        other.write(b"x");
+        one.write(b"b");
+        other.over(now);
+        one.over(now);
+        assert_eq!(rest(&replay, "1-0").await.unwrap().len(), 2);
+        assert_eq!(rest(&replay, "1-1").await.unwrap(), ["id: 1-2\ndata: b\n\n"]);
+        assert!(rest(&replay, "1-2").await.unwrap().is_empty());
+        for unknown in ["1-3", "3-0", "1", "", "1-x", "-1-0"] {
+            assert!(rest(&replay, unknown).await.is_none(), "{unknown}");
+        }
+        replay.sweep(now + KEPT_FOR);
+        assert!(rest(&replay, "1-1").await.is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_runs_is_waited_for_until_it_is_over_or_its_session_is() {
+        let (replay, now) = (Replay::default(), clock::now());
+        let track = replay.open(now);
+        let waits = rest(&replay, "1-0");
+        let writes = async {
+            tokio::task::yield_now().await;
+            track.write(b"a");
+            tokio::task::yield_now().await;
+            track.over(now);
+        };
+        let (events, ()) = tokio::join!(waits, writes);
+        assert_eq!(events.unwrap(), ["id: 1-1\ndata: a\n\n"]);
+
+        let (ended, track) = (CancellationToken::new(), replay.open(now));
+        track.write(b"a");
+        let mut resumed = replay.after("2-1", ended.clone()).unwrap();
+        ended.cancel();
+        assert!(std::future::poll_fn(|c| resumed.poll_event(c)).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_bounded_and_what_is_not_kept_is_not_pretended() {
+        let (replay, now) = (Replay::default(), clock::now());
+        let track = replay.open(now);
+        let half = vec![b'x'; TRACK_BYTES_MAX / 2];
+        for _ in 0..3 {
+            track.write(&half);
+        }
+        track.over(now);
+        assert!(rest(&replay, "1-0").await.is_none(), "the first ones are gone");
+        assert_eq!(rest(&replay, "1-2").await.unwrap().len(), 1);
+        for _ in 0..TRACKS_MAX {
+            replay.open(now);
+        }
+        assert!(rest(&replay, "1-2").await.is_none());
+        assert_eq!(replay.tracks.lock().kept.len(), TRACKS_MAX);
+    }
+}
