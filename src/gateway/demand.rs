@@ -57,11 +57,9 @@ impl Demands {
 
     /// A client without a session calls. It counts as there for [`VISIT`].
     pub fn visit(&self, abilities: Abilities, now: Instant) {
-        let mut visits = self.visits.lock();
-        if let Some((_, last)) = visits.get_mut(&abilities) {
-            *last = now;
-        } else if let Some(demand) = self.hold(abilities) {
-            visits.insert(abilities, (demand, now));
+        // Held anew each time: the director may not have taken the last one.
+        if let Some(demand) = self.hold(abilities) {
+            self.visits.lock().insert(abilities, (demand, now));
         }
     }
 
@@ -109,6 +107,19 @@ mod tests {
         assert!(wanted.is_alive() && told.try_recv().is_err());
         demands.sweep(now + VISIT / 2 + VISIT);
         assert!(!wanted.is_alive());
+    }
+
+    #[test]
+    fn a_visit_that_the_director_could_not_take_is_told_with_the_next_one() {
+        let (sender, mut told) = mpsc::channel(1);
+        let (demands, now) = (Demands::new(sender), crate::base::clock::now());
+        let roots = Abilities { roots: true, ..Abilities::NONE };
+        let form = Abilities { form: true, ..Abilities::NONE };
+        demands.visit(form, now);
+        demands.visit(roots, now);
+        assert_eq!(told.try_recv().unwrap().abilities(), form);
+        demands.visit(roots, now);
+        assert_eq!(told.try_recv().unwrap().abilities(), roots);
     }
 
     #[test]

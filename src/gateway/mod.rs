@@ -200,9 +200,11 @@ impl Gateway {
         self.inner.parked.stop().await;
     }
 
-    /// Forgets clients without sessions that have not called for long.
+    /// Forgets clients without sessions that have not called for long, and ends calls whose clients
+    /// have not come back to them. Only the director calls this.
     pub(crate) fn sweep(&self, now: Instant) {
         self.inner.demands.sweep(now);
+        self.inner.parked.sweep(now);
     }
 
     /// Keeps no more good results than this for fallbacks.

@@ -42,6 +42,8 @@ pub struct Upstream {
     pub known: bool,
     /// What it can do, as far as it was heard.
     pub offers: Offers,
+    /// Every replica listed last in the modern era: none asks in the middle of a call.
+    pub modern: bool,
     /// How often it was heard listing what it offers.
     pub listings: u64,
 }

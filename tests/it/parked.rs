@@ -361,6 +361,10 @@ fn a_client_that_cannot_be_asked_or_an_upstream_that_may_not_ask_is_told_so() {
     let done = called(&gateway, "u__form", "");
     assert_eq!(said(&done), Value::Null, "{done}");
     assert_eq!(peer.answered(&json!("q\"1")).message["error"]["code"], -32601);
+    // A ticket from before that was set, used or not, runs nothing.
+    let refused = called(&gateway, "u__form", &bringing(&[], "wp1.0123456789abcdef"));
+    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    assert_eq!(peer.calls("form").len(), 1);
 }
 
 #[test]

@@ -119,10 +119,24 @@ impl Standing {
         // What it can be asked to watch is known before it is up, or while it sleeps.
         let subscribe = recalled.as_ref().is_some_and(|recalled| recalled.subscribe);
         let offers = crate::proto::Offers { subscribe, ..crate::proto::Offers::default() };
-        let upstream =
-            Upstream { id, spec, pool, listed: false, known: false, offers, listings: 0 };
+        let upstream = Upstream {
+            id,
+            spec,
+            pool,
+            listed: false,
+            known: false,
+            offers,
+            modern: false,
+            listings: 0,
+        };
         let saved = recalled.is_some();
         Self { upstream, listed, recalled, saved }
+    }
+
+    /// Whether every replica listed last in the modern era.
+    fn is_modern(&self) -> bool {
+        let era = |listed: &Listed| listed.known.as_ref().map(|known| known.part.era);
+        !self.listed.is_empty() && self.listed.iter().all(|one| era(one) == Some(Era::Modern))
     }
 }
 
@@ -215,6 +229,7 @@ impl Director {
             let offers = self.known(at, Abilities::NONE).map(|known| known.offers);
             if let Some(standing) = self.upstreams.get_mut(at) {
                 standing.upstream.known = known;
+                standing.upstream.modern = standing.is_modern();
                 standing.upstream.offers = offers.unwrap_or(standing.upstream.offers);
             }
         }

@@ -7,8 +7,9 @@
 mod tickets;
 mod words;
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -24,8 +25,7 @@ use crate::proto::error::{ErrorBody, INVALID_PARAMS};
 use crate::proto::scan::{member, unquote};
 use crate::proto::{Abilities, Era, Method};
 use crate::upstream::ask::ASKS_MAX;
-use crate::upstream::spec::EraPolicy;
-use crate::upstream::{Ask, Caller, Replica, Told};
+use crate::upstream::{Ask, Caller, Told};
 
 use super::call::{Call, Message, Reply};
 use super::errand::refuse;
@@ -34,7 +34,7 @@ use super::spec::Bridge;
 use super::wish::Wish;
 use super::{Inner, answer, dispatch};
 
-use self::tickets::{Holder, PARKED_FOR, PREFIX, Tickets};
+use self::tickets::{Holder, PREFIX, Tickets};
 
 pub(super) use self::words::{input_required, urls};
 
@@ -58,6 +58,12 @@ impl Parked {
         self.tickets.lock().len()
     }
 
+    /// Ends those whose clients have not come back in time.
+    pub(super) fn sweep(&self, now: Instant) {
+        let late = self.tickets.lock().expired(now);
+        late.into_iter().for_each(Running::give_up);
+    }
+
     /// Ends them all: their servers are told that nobody answers.
     pub(super) async fn stop(&self) {
         let all = self.tickets.lock().clear();
@@ -67,6 +73,7 @@ impl Parked {
 }
 
 /// What a call tells whoever attends it.
+#[derive(Debug)]
 enum Event {
     Told(Told),
     Done(Reply),
@@ -81,15 +88,6 @@ struct Running {
     asks: Vec<(String, Ask)>,
     /// How many questions there were.
     asked: u32,
-}
-
-impl std::fmt::Debug for Event {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Told(_) => "Told",
-            Self::Done(_) => "Done",
-        })
-    }
 }
 
 impl Drop for Running {
@@ -121,26 +119,23 @@ impl Running {
 /// if it brings answers to one. `None` for every other call: it goes the plain way.
 pub(super) fn concerns(inner: &Inner, call: Call<'_>) -> Option<Abilities> {
     let Call { caller, shape, .. } = call;
-    let brings = shape.answers;
-    if caller.era == Era::Legacy || (!brings && caller.capabilities.as_ref() == b"{}") {
-        return None;
-    }
     let Wish { nested, stands_in, .. } = call.wish;
-    if nested || stands_in || !inner.snapshot.load().upstreams.iter().any(bridges) {
+    if caller.era == Era::Legacy || nested || stands_in {
         return None;
     }
-    let abilities = Abilities::read(&caller.capabilities);
-    (brings || !abilities.is_empty()).then_some(abilities)
+    if shape.answers {
+        return Some(Abilities::read(&caller.capabilities));
+    }
+    if caller.capabilities.as_ref() == b"{}" || !inner.snapshot.load().upstreams.iter().any(bridges)
+    {
+        return None;
+    }
+    Some(Abilities::read(&caller.capabilities)).filter(|abilities| !abilities.is_empty())
 }
 
-/// Whether an upstream has a replica that may ask modern clients: one of the legacy era, or of an era
-/// that is not known yet.
+/// Whether an upstream may ask modern clients.
 fn bridges(upstream: &Upstream) -> bool {
-    let may_ask = |replica: &Arc<Replica>| match replica.live() {
-        Some(live) => live.dialect().era == Era::Legacy,
-        None => replica.spec.era != EraPolicy::Modern,
-    };
-    upstream.spec.bridge == Bridge::Park && upstream.pool.replicas.iter().any(may_ask)
+    upstream.spec.bridge == Bridge::Park && !upstream.modern
 }
 
 /// A call of a client that can be asked for something, or brings answers.
@@ -150,34 +145,48 @@ pub(super) async fn call(
     abilities: Abilities,
     tell: &mut (dyn FnMut(Told) + Send),
 ) -> Reply {
-    let state = call.shape.params.and_then(|params| member(params.of(call.body), "requestState"));
-    let state = state.filter(|_| call.shape.answers).and_then(unquote);
-    let ticket = state.filter(|state| state.starts_with(PREFIX));
     let snapshot = inner.snapshot.load_full();
-    let apart = may_ask(&snapshot, call, abilities);
-    if let Some(ticket) = ticket
-        && (apart || inner.parked.tickets.lock().knows(&ticket))
+    // What a modern server calls its state may look like a ticket. Before any other one a ticket that
+    // does not serve is refused, never run: the call that it was given to may have run.
+    if let Some(ticket) = ticket(call)
+        && (inner.parked.tickets.lock().knows(&ticket)
+            || reaches(&snapshot, call, abilities, |upstream| !upstream.modern))
     {
         return resume(inner, call, &ticket, abilities, tell).await;
+    }
+    let apart = reaches(&snapshot, call, abilities, bridges);
+    let lists = !matches!(
+        call.shape.method,
+        Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead
+    );
+    if !apart && !lists {
+        return dispatch::dispatch(inner, call, tell).await;
     }
     // As long as it comes back now and then, what legacy servers offer to its kind is kept ready.
     inner.demands.visit(abilities, clock::now());
     let caller = Caller { abilities, ..call.caller.clone() };
-    if !apart {
-        // Nothing asks in the middle of it; lists show what is there for those who can be asked.
-        let lists = !matches!(
-            call.shape.method,
-            Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead
-        );
-        let call = if lists { Call { caller: &caller, ..call } } else { call };
-        return dispatch::dispatch(inner, call, tell).await;
+    if lists {
+        // They show what is there for those who can be asked.
+        return dispatch::dispatch(inner, Call { caller: &caller, ..call }, tell).await;
     }
     let running = start(inner, Owned::new(call, caller));
     attend(inner, running, call, abilities, tell).await
 }
 
-/// Whether a legacy server may ask something in the middle of this call.
-fn may_ask(snapshot: &Snapshot, call: Call<'_>, abilities: Abilities) -> bool {
+/// The ticket that a client brings back.
+fn ticket(call: Call<'_>) -> Option<Cow<'_, str>> {
+    let params = call.shape.params.filter(|_| call.shape.answers)?;
+    let state = unquote(member(params.of(call.body), "requestState")?)?;
+    state.starts_with(PREFIX).then_some(state)
+}
+
+/// Whether a call may go to an upstream like this.
+fn reaches(
+    snapshot: &Snapshot,
+    call: Call<'_>,
+    abilities: Abilities,
+    like: impl Fn(&Upstream) -> bool,
+) -> bool {
     match call.shape.method {
         Method::ToolsCall => {
             let name = call.shape.name.and_then(|span| unquote(span.of(call.body)));
@@ -191,9 +200,12 @@ fn may_ask(snapshot: &Snapshot, call: Call<'_>, abilities: Abilities) -> bool {
                 // It may be listed only for those who can be asked, and not yet.
                 _ => None,
             };
-            place.is_none_or(|place| snapshot.upstreams.get(place).is_some_and(bridges))
+            match place {
+                Some(place) => snapshot.upstreams.get(place).is_some_and(like),
+                None => snapshot.upstreams.iter().any(like),
+            }
         }
-        Method::PromptsGet | Method::ResourcesRead => snapshot.upstreams.iter().any(bridges),
+        Method::PromptsGet | Method::ResourcesRead => snapshot.upstreams.iter().any(like),
         _ => false,
     }
 }
@@ -257,6 +269,7 @@ async fn attend(
         };
         match event {
             // Questions that are open are over with the call.
+            Some(Event::Done(reply)) if running.asked == 0 => return reply,
             Some(Event::Done(reply)) => return over(reply, call).await,
             Some(Event::Told(Told::Note(note))) => {
                 if let Some(note) = words::passed_on(&note, token, least) {
@@ -278,19 +291,11 @@ async fn attend(
     }
 }
 
-/// The end of a call, for the request that waits for it now.
+/// The end of a call that was parked, for the request that waits for it now.
 async fn over(reply: Reply, call: Call<'_>) -> Reply {
     let status = reply.status;
-    match reply.message {
-        Message::Whole(whole) => {
-            let message = Message::Whole(words::readdressed(&whole, call.id()));
-            Reply { message, status }
-        }
-        Message::Coming(_) => {
-            let whole = reply.whole(Some(call.id())).await;
-            Reply { message: Message::Whole(words::readdressed(&whole, call.id())), status }
-        }
-    }
+    let whole = reply.whole(Some(call.id())).await;
+    Reply { message: Message::Whole(words::readdressed(&whole, call.id())), status }
 }
 
 /// Asks the client: the call waits for it under a ticket.
@@ -305,13 +310,6 @@ fn park(inner: &Arc<Inner>, running: Running, call: Call<'_>) -> Reply {
         tracing::warn!("too many calls wait for their clients: the oldest is given up");
         lost.give_up();
     }
-    let own = Arc::downgrade(inner);
-    inner.parked.tasks.spawn(async move {
-        tokio::time::sleep(PARKED_FOR).await;
-        let Some(inner) = own.upgrade() else { return };
-        let late = inner.parked.tickets.lock().expired(clock::now());
-        late.into_iter().for_each(Running::give_up);
-    });
     Reply::ok(message)
 }
 
