@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use super::pool::Pool;
 use super::seats::Seats;
 use crate::base::clock;
-use crate::proto::answer::{Body, ResultKind};
 use crate::proto::scan::{member, unquote};
 use crate::upstream::{Done, Replica, Request};
 
@@ -63,11 +62,10 @@ impl<T: Clone> Asked<T> {
 impl Pool {
     /// Notes who answered, if the answer is a question that belongs to a state.
     pub(super) fn note_asked(&self, replica: &Arc<Replica>, done: &Done) {
-        let Body::Result(parts) = &done.answer.body else { return };
-        if parts.kind(&done.message) != ResultKind::InputRequired || self.replicas.len() < 2 {
+        if !done.asks() || self.replicas.len() < 2 {
             return;
         }
-        let state = parts.span.and_then(|span| member(span.of(&done.message), "requestState"));
+        let state = done.result().and_then(|result| member(result, "requestState"));
         if let Some(state) = state.and_then(unquote) {
             self.asked.lock().note(&state, Arc::downgrade(replica), clock::now());
         }

@@ -3,11 +3,8 @@
 
 #![expect(clippy::result_large_err, reason = "a refusal is a whole HTTP answer, made once")]
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,7 +20,6 @@ use crate::base::{Fault, Kind, Principal, Tasks, clock};
 use crate::gateway::{self, Call, Gateway, Reply, Wish, answer};
 use crate::proto::envelope::{Envelope, Shape, Why, split};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, PARSE, result_message};
-use crate::proto::frame::sse_event;
 use crate::proto::ladder::{self, Head, Header};
 use crate::proto::{Era, Method, Version, batch, era, legacy};
 use crate::telemetry::Meters;
@@ -32,19 +28,16 @@ use crate::upstream::{Caller, Told};
 
 use super::asks::{Asks, CallAsks};
 use super::batch::{Part, Taken, all, take};
-use super::body::{Answer, Counted, Events, Held, Stream};
+use super::body::{Answer, Counted, Held, Stream};
 use super::member::Member;
 use super::message::{abilities, malformed, modern_caller, notified, say, settle};
 use super::negotiate::{accepts, is_json};
 use super::notes::Notes;
 use super::pressure::{Level, Pressure};
-use super::replay::Track;
+use super::running::{CallFuture, First, Nothing, Running};
 use super::session::{Entered, Session, Sessions};
 use super::spec::LimitSpec;
 use super::subscribe::{Listening, Standing, Subscription, Tidings};
-
-/// A call that was silent for so long is answered as a stream, so that nobody on the way gives up.
-const QUIET_MAX: Duration = Duration::from_secs(10);
 
 /// Where memory is short, sessions may be idle for this part of the usual time.
 const THRIFT: u32 = 4;
@@ -55,8 +48,6 @@ const SMALL_BYTES: u64 = 64 * 1024;
 
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
-type CallFuture = Pin<Box<dyn Future<Output = Option<Reply>> + Send>>;
 
 /// The MCP endpoint. Clones share it.
 #[derive(Clone, Debug)]
@@ -72,6 +63,8 @@ struct Shared {
     tasks: Tasks,
     inflight: Arc<AtomicUsize>,
     streams: Arc<AtomicUsize>,
+    /// Bytes that are kept for clients that come back, in all.
+    replayed: Arc<AtomicUsize>,
     pressure: Pressure,
     shed: Counter,
     shed_principal: Counter,
@@ -82,7 +75,7 @@ impl Mcp {
     /// An endpoint in front of a gateway. `tasks` run calls that their clients left behind.
     pub fn new(gateway: Gateway, limits: LimitSpec, tasks: Tasks, meters: &Meters) -> Self {
         let sessions = Sessions::new(limits.sessions_max, meters.sessions(Era::Legacy.as_str()));
-        let (inflight, streams) = Default::default();
+        let (inflight, streams, replayed) = Default::default();
         let pressure = Pressure::new(tasks.stop_token().clone());
         let shared = Shared {
             gateway,
@@ -91,6 +84,7 @@ impl Mcp {
             tasks,
             inflight,
             streams,
+            replayed,
             pressure,
             shed: meters.shed("front"),
             shed_principal: meters.shed("principal"),
@@ -376,8 +370,7 @@ impl Mcp {
     ) -> Response<Answer> {
         // A legacy client that hangs up has not cancelled (2025-11-25, transports).
         let left_behind = session.is_some().then(|| self.shared.tasks.clone());
-        let mut running =
-            Running { call: Some(call), left_behind, notes, track: None, first: None };
+        let mut running = Running::new(call, left_behind, notes);
         match running.first().await {
             First::Reply(Some(Reply { message: gateway::Message::Whole(whole), status })) => {
                 document(status, whole)
@@ -390,7 +383,7 @@ impl Mcp {
             First::Reply(None) => stream(Stream::new(Nothing, Held::default())),
             First::Streams => {
                 if let Some(session) = &session {
-                    running.may_come_back(session);
+                    running.may_come_back(session, &self.shared.replayed);
                 }
                 stream(Stream::new(running, Held::default()))
             }
@@ -513,16 +506,15 @@ impl Mcp {
         }
         let session = self.session(headers, who, None).map_err(|refused| *refused)?;
         let held = self.stream(who, None)?;
-        let stop = self.shared.pressure.stream();
         if let Some(last) = headers.get(LAST_EVENT_ID) {
             let last = last.to_str().unwrap_or_default();
-            let ended = session.ended.child_token();
-            let events = session.replay.after(last, ended).ok_or_else(|| {
+            let events = session.replay.after(last, session.ended.clone()).ok_or_else(|| {
                 let text = "Last-Event-ID names no event of this session, or what followed on it is no longer kept";
                 refuse(400, None, &ErrorBody::new(INVALID_REQUEST, text))
             })?;
             return Ok(stream(Stream::new(events, held)));
         }
+        let stop = self.shared.pressure.stream();
         let tidings = Tidings::of(&self.shared.gateway, &session);
         let events = Standing::new(session, tidings, stop);
         Ok(stream(Stream::new(events, held)))
@@ -650,127 +642,4 @@ fn stream(stream: Stream) -> Response<Answer> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(BUFFERING, HeaderValue::from_static("no"));
     response
-}
-
-// === a running call ===
-
-enum First {
-    Reply(Option<Reply>),
-    Streams,
-}
-
-/// A call while it runs. Dropped, it is cancelled; a legacy one runs on.
-struct Running {
-    call: Option<CallFuture>,
-    left_behind: Option<Tasks>,
-    notes: Notes,
-    /// Where its stream is kept for a client that comes back to it.
-    track: Option<Arc<Track>>,
-    /// What its stream begins with.
-    first: Option<Bytes>,
-}
-
-impl Running {
-    /// Its stream can be taken up again: its events have ids.
-    fn may_come_back(&mut self, session: &Session) {
-        let track = session.replay.open(clock::now());
-        // Earlier revisions have no events without data.
-        self.first = (session.version >= Version::V2025_11_25).then(|| track.priming());
-        self.track = Some(track);
-    }
-
-    fn event(&self, message: &[u8]) -> Bytes {
-        self.track.as_ref().map_or_else(|| sse_event(message), |track| track.write(message))
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let Some(call) = &mut self.call else { return Poll::Ready(None) };
-        let reply = call.as_mut().poll(context);
-        if reply.is_ready() {
-            self.call = None;
-        }
-        reply
-    }
-
-    /// Waits until it is clear how to answer: at once, or by a stream.
-    async fn first(&mut self) -> First {
-        let settled = poll_fn(|context| match self.poll(context) {
-            Poll::Ready(reply) => Poll::Ready(First::Reply(reply)),
-            Poll::Pending if !self.notes.is_empty() => Poll::Ready(First::Streams),
-            Poll::Pending => Poll::Pending,
-        });
-        let first = tokio::time::timeout(QUIET_MAX, settled).await.unwrap_or(First::Streams);
-        match first {
-            // Notes that came together with the reply go before it.
-            First::Reply(Some(reply)) if !self.notes.is_empty() => {
-                self.call = Some(Box::pin(std::future::ready(Some(reply))));
-                First::Streams
-            }
-            other => other,
-        }
-    }
-}
-
-impl Events for Running {
-    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(first));
-        }
-        loop {
-            if let Some(note) = self.notes.pop() {
-                return Poll::Ready(Some(self.event(&note)));
-            }
-            if self.call.is_none() {
-                return Poll::Ready(None);
-            }
-            let Poll::Ready(reply) = self.poll(context) else {
-                if self.notes.is_empty() {
-                    return Poll::Pending;
-                }
-                continue;
-            };
-            match reply {
-                // What came together with the reply goes before it.
-                Some(reply) if !self.notes.is_empty() => {
-                    self.call = Some(Box::pin(std::future::ready(Some(reply))));
-                }
-                Some(Reply { message: gateway::Message::Whole(message), .. }) => {
-                    return Poll::Ready(Some(self.event(&message)));
-                }
-                // An event is one line: a large answer must be whole before it can be one.
-                Some(reply) => {
-                    let whole = async { Some(Reply::ok(reply.whole(None).await)) };
-                    self.call = Some(Box::pin(whole));
-                }
-                None => {}
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let track = self.track.take();
-        let (Some(call), Some(tasks)) = (self.call.take(), self.left_behind.take()) else {
-            if let Some(track) = track {
-                track.over(clock::now());
-            }
-            return;
-        };
-        let notes = self.notes.clone();
-        let mut rest = Self { call: Some(call), left_behind: None, notes, track, first: None };
-        tasks.spawn(async move {
-            // Its client may come back for what it tells.
-            while poll_fn(|context| rest.poll_event(context)).await.is_some() {}
-        });
-    }
-}
-
-/// A stream that ends at once.
-struct Nothing;
-
-impl Events for Nothing {
-    fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        Poll::Ready(None)
-    }
 }

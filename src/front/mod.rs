@@ -16,6 +16,7 @@ pub mod notes;
 pub mod patience;
 pub mod pressure;
 pub mod replay;
+mod running;
 pub mod session;
 pub mod spec;
 pub mod stdio;

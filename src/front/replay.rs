@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use super::body::Events;
 pub const TRACKS_MAX: usize = 16;
 /// Most that is kept of one stream, in bytes; the oldest events give way.
 pub const TRACK_BYTES_MAX: usize = 1024 * 1024;
+/// Most that is kept of all streams of all sessions, in bytes; whoever writes gives way.
+pub const REPLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A stream that is over is kept so long.
 pub const KEPT_FOR: Duration = Duration::from_mins(1);
 
@@ -43,6 +46,8 @@ pub struct Track {
     number: u64,
     kept: Mutex<Kept>,
     written: Notify,
+    /// What is kept of all streams, in bytes.
+    all: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -63,8 +68,8 @@ enum Next {
 }
 
 impl Replay {
-    /// A new stream.
-    pub fn open(&self, now: Instant) -> Arc<Track> {
+    /// A new stream. `all` counts the bytes that are kept of all streams of all sessions.
+    pub fn open(&self, all: &Arc<AtomicUsize>, now: Instant) -> Arc<Track> {
         let mut tracks = self.tracks.lock();
         tracks.forget(now);
         if tracks.kept.len() >= TRACKS_MAX {
@@ -73,7 +78,8 @@ impl Replay {
         }
         tracks.count += 1;
         let number = tracks.count;
-        let track = Arc::new(Track { number, kept: Mutex::default(), written: Notify::new() });
+        let (kept, written, all) = (Mutex::default(), Notify::new(), Arc::clone(all));
+        let track = Arc::new(Track { number, kept, written, all });
         tracks.kept.push_back(Arc::clone(&track));
         track
     }
@@ -134,11 +140,13 @@ impl Track {
             let place = kept.last;
             let event = sse_event_with(message, Some(&format!("{}-{place}", self.number)), None);
             kept.bytes += event.len();
+            let mut all = self.all.fetch_add(event.len(), Ordering::Relaxed) + event.len();
             kept.events.push_back((place, event.clone()));
-            while kept.bytes > TRACK_BYTES_MAX
+            while (kept.bytes > TRACK_BYTES_MAX || all > REPLAY_BYTES_MAX)
                 && let Some((_, oldest)) = kept.events.pop_front()
             {
                 kept.bytes -= oldest.len();
+                all = self.all.fetch_sub(oldest.len(), Ordering::Relaxed) - oldest.len();
             }
             event
         };
@@ -164,6 +172,12 @@ impl Track {
                 Next::Wait => written.await,
             }
         }
+    }
+}
+
+impl Drop for Track {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.kept.get_mut().bytes, Ordering::Relaxed);
     }
 }
 
@@ -219,8 +233,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_gets_what_it_missed_of_its_stream_and_of_no_other() {
-        let (replay, now) = (Replay::default(), clock::now());
-        let (one, other) = (replay.open(now), replay.open(now));
+        let (replay, all, now) = (Replay::default(), Arc::default(), clock::now());
+        let (one, other) = (replay.open(&all, now), replay.open(&all, now));
         assert_eq!(one.priming(), "id: 1-0\nretry: 1000\ndata:\n\n");
         assert_eq!(one.write(b"a"), "id: 1-1\ndata: a\n\n");
         other.write(b"x");
@@ -239,8 +253,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_runs_is_waited_for_until_it_is_over_or_its_session_is() {
-        let (replay, now) = (Replay::default(), clock::now());
-        let track = replay.open(now);
+        let (replay, all, now) = (Replay::default(), Arc::default(), clock::now());
+        let track = replay.open(&all, now);
         let waits = rest(&replay, "1-0");
         let writes = async {
             tokio::task::yield_now().await;
@@ -251,7 +265,7 @@ mod tests {
         let (events, ()) = tokio::join!(waits, writes);
         assert_eq!(events.unwrap(), ["id: 1-1\ndata: a\n\n"]);
 
-        let (ended, track) = (CancellationToken::new(), replay.open(now));
+        let (ended, track) = (CancellationToken::new(), replay.open(&all, now));
         track.write(b"a");
         let mut resumed = replay.after("2-1", ended.clone()).unwrap();
         ended.cancel();
@@ -260,8 +274,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_kept_is_bounded_and_what_is_not_kept_is_not_pretended() {
-        let (replay, now) = (Replay::default(), clock::now());
-        let track = replay.open(now);
+        let (replay, all, now) = (Replay::default(), Arc::default(), clock::now());
+        let track = replay.open(&all, now);
         let half = vec![b'x'; TRACK_BYTES_MAX / 2];
         for _ in 0..3 {
             track.write(&half);
@@ -270,9 +284,26 @@ mod tests {
         assert!(rest(&replay, "1-0").await.is_none(), "the first ones are gone");
         assert_eq!(rest(&replay, "1-2").await.unwrap().len(), 1);
         for _ in 0..TRACKS_MAX {
-            replay.open(now);
+            replay.open(&all, now);
         }
         assert!(rest(&replay, "1-2").await.is_none());
         assert_eq!(replay.tracks.lock().kept.len(), TRACKS_MAX);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_of_all_is_bounded_and_given_back() {
+        let (replay, other, now) = (Replay::default(), Replay::default(), clock::now());
+        // As if other sessions kept nearly all there may be.
+        let all = Arc::new(AtomicUsize::new(REPLAY_BYTES_MAX - 100));
+        let (one, two) = (replay.open(&all, now), other.open(&all, now));
+        one.write(&[b'x'; 40]);
+        two.write(&[b'x'; 60]);
+        assert!(rest(&other, "1-0").await.is_none(), "no room for it");
+        two.over(now);
+        assert!(rest(&other, "1-1").await.unwrap().is_empty());
+        one.over(now);
+        assert_eq!(rest(&replay, "1-0").await.unwrap().len(), 1);
+        drop((one, two, replay, other));
+        assert_eq!(all.load(Ordering::Relaxed), REPLAY_BYTES_MAX - 100);
     }
 }

@@ -98,17 +98,8 @@ impl Session {
 
     /// Stands in for a session of a client that has not said hello: it declared nothing.
     pub fn silent() -> Self {
-        let caller = Caller {
-            who: None,
-            era: Era::Legacy,
-            capabilities: Bytes::from_static(b"{}"),
-            info: None,
-            log_level: None,
-            abilities: Abilities::NONE,
-            key: rng::draw(),
-            home: rng::draw(),
-            mail: None,
-        };
+        let (key, home) = (rng::draw(), rng::draw());
+        let caller = Caller { key, home, ..Caller::silent(Era::Legacy) };
         Self::of(Version::LEGACY_NEWEST, caller, None, Counts::default())
     }
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::base::together;
 use crate::builtin::Outcome;
 use crate::catalog::Lookup;
+use crate::proto::Era;
 use crate::proto::error::INVALID_PARAMS;
-use crate::proto::{Abilities, Era};
 use crate::upstream::Caller;
 use crate::upstream::http::ANSWER_BYTES_MAX;
 
@@ -76,17 +76,8 @@ impl Coordinator {
     /// Over a running gateway.
     pub fn new(gateway: Gateway) -> Self {
         let info = json!({ "name": "waypost-embedded", "version": env!("CARGO_PKG_VERSION") });
-        let caller = Caller {
-            era: Era::Legacy,
-            capabilities: Bytes::from_static(b"{}"),
-            info: Some(Bytes::from(info.to_string())),
-            log_level: None,
-            abilities: Abilities::NONE,
-            who: None,
-            key: 0,
-            home: 0,
-            mail: None,
-        };
+        let info = Some(Bytes::from(info.to_string()));
+        let caller = Caller { info, ..Caller::silent(Era::Legacy) };
         Self { gateway, caller, at_once: AT_ONCE }
     }
 

@@ -98,19 +98,15 @@ pub(super) async fn upstream(
         tell(told);
     };
     let outcome = match upstream.pool.call(&request, &terms, &mut hear).await {
-        Ok(Answered::Done { done, .. })
-            if call.caller.era == Era::Legacy && rounds::asks(&done) =>
-        {
+        Ok(Answered::Done { done, .. }) if call.caller.era == Era::Legacy && done.asks() => {
             // Rare: a future of its own, so that not every call carries it.
-            match Box::pin(rounds::carry(&upstream.pool, &request, &terms, done, &mut hear)).await {
-                Ok(outcome) => outcome,
-                Err(unasked) => return unanswered(upstream, &unasked, call),
-            }
+            Box::pin(rounds::carry(&upstream.pool, &request, &terms, done, &mut hear)).await
         }
-        outcome => outcome,
+        outcome => Ok(outcome),
     };
     let (end, note) = match (outcome, covered) {
-        (Ok(Answered::Done { done, unsure }), covered) => {
+        (Err(unasked), _) => (unanswered(upstream, &unasked, call), None),
+        (Ok(Ok(Answered::Done { done, unsure })), covered) => {
             let end = settle(inner, place, upstream, &done, call);
             if let Some(covered) = covered {
                 keep(inner, covered, heard, &done, call);
@@ -118,9 +114,9 @@ pub(super) async fn upstream(
             // The last attempt did not run; one before it may have: the call has had its chance.
             (End { outdated: end.outdated.filter(|_| !unsure), ..end }, None)
         }
-        (Ok(Answered::Large(large, held)), _) => (passes(upstream, large, held, call), None),
-        (Err(fault), None) => (faulty(upstream, &fault, call), None),
-        (Err(fault), Some(covered)) => {
+        (Ok(Ok(Answered::Large(large, held))), _) => (passes(upstream, large, held, call), None),
+        (Ok(Err(fault)), None) => (faulty(upstream, &fault, call), None),
+        (Ok(Err(fault)), Some(covered)) => {
             let failed = (&fault, heard, since);
             // Rare: a future of its own, so that not every call carries it.
             Box::pin(away(inner, snapshot, covered, failed, call, tell)).await
@@ -324,20 +320,28 @@ fn our_request(upstream: &Upstream, code: i64) -> ErrorBody {
 /// A legacy server wants URLs to be opened before the call: it did not run, and the client calls
 /// again when they were (2025-11-25, client/elicitation; 2026-07-28, basic/patterns/mrtr).
 fn by_url(upstream: &Upstream, error: &[u8], call: Call<'_>) -> End {
-    let asked = urls(error).filter(|_| upstream.spec.bridge == Bridge::Park);
-    let able = Abilities::read(&call.caller.capabilities).url;
-    match asked {
-        Some(asked) if able => {
-            let message = input_required(call.id(), &asked, None);
-            End::new(Reply::ok(message), Status::Success)
-        }
-        _ => {
-            let data = json!({ "requiredCapabilities": { "elicitation": { "url": {} } } });
-            let text = format!("{} wants a URL to be opened first", upstream.spec.name);
-            let error = ErrorBody::new(MISSING_CAPABILITY, text).with(data);
-            End::new(refuse(call, 400, &error), Status::Error)
-        }
+    let name = &upstream.spec.name;
+    let own = |status, error: &ErrorBody| End::new(refuse(call, status, error), Status::Error);
+    if upstream.spec.bridge == Bridge::Refuse {
+        let text = format!(
+            "{name} wants a URL to be opened first, and interactive_bridge = \"refuse\" keeps its \
+             questions from modern clients; the call did not run"
+        );
+        return own(200, &ErrorBody::new(INTERNAL, text));
     }
+    if !Abilities::read(&call.caller.capabilities).url {
+        let data = json!({ "requiredCapabilities": { "elicitation": { "url": {} } } });
+        let text = format!(
+            "{name} wants a URL to be opened first: declare elicitation.url to be asked for that; the \
+             call did not run"
+        );
+        return own(400, &ErrorBody::new(MISSING_CAPABILITY, text).with(data));
+    }
+    let Some(asked) = urls(error) else {
+        let text = format!("{name} wants a URL to be opened first, and does not say which");
+        return own(200, &ErrorBody::new(INTERNAL, text));
+    };
+    End::new(Reply::ok(input_required(call.id(), &asked, None)), Status::Success)
 }
 
 /// A call that needs a client that can be asked for more.

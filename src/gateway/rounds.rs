@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 use crate::base::{Fault, clock, rng};
 use crate::fleet::pool::{Answered, INPUT_WAIT, Pool};
 use crate::fleet::{Effect, Terms};
-use crate::proto::answer::{Body, ResultKind};
 use crate::proto::envelope::{Envelope, split};
 use crate::proto::members::{Member, is_object, members, shown, text};
 use crate::proto::scan::member;
@@ -34,12 +33,6 @@ const SHOWN_MAX: usize = 200;
 /// Why a call ends without the input that it needs.
 #[derive(Debug)]
 pub(super) struct Unasked(pub(super) String);
-
-/// Whether an answer is a question.
-pub(super) fn asks(done: &Done) -> bool {
-    matches!(&done.answer.body, Body::Result(parts)
-        if parts.kind(&done.message) == ResultKind::InputRequired)
-}
 
 /// Asks the client what the server wants to know, and calls again with its answers, until there is
 /// an answer that is no question. `first` was the first one. A client that is thinking does not use
@@ -63,7 +56,7 @@ pub(super) async fn carry(
         let outcome = pool.call(&next, &terms_of(terms, since), &mut *tell).await;
         match outcome {
             // The server has seen the call more than once: nothing starts it anew.
-            Ok(Answered::Done { done, .. }) if !asks(&done) => {
+            Ok(Answered::Done { done, .. }) if !done.asks() => {
                 return Ok(Ok(Answered::Done { done, unsure: true }));
             }
             Ok(Answered::Done { done: asked, .. }) => done = asked,
@@ -104,11 +97,7 @@ type Answers = Vec<(String, String)>;
 
 impl Round {
     fn read(done: &Done) -> Result<Self, Unasked> {
-        let result = match &done.answer.body {
-            Body::Result(parts) => parts.span.map(|span| span.of(&done.message)),
-            Body::Error(_) => None,
-        };
-        let result = result.and_then(|raw| std::str::from_utf8(raw).ok()).unwrap_or("{}");
+        let result = done.result().and_then(|raw| std::str::from_utf8(raw).ok()).unwrap_or("{}");
         Self::of(result)
     }
 
@@ -369,17 +358,7 @@ mod tests {
     fn made_again(text: &str, answers: &[(&str, &str)], state: Option<&str>) -> String {
         let body = Bytes::from(text.to_owned());
         let shape = split(&body).unwrap();
-        let caller = Caller {
-            who: None,
-            era: Era::Legacy,
-            capabilities: Bytes::from_static(b"{}"),
-            info: None,
-            log_level: None,
-            abilities: Abilities::NONE,
-            key: 0,
-            home: 0,
-            mail: None,
-        };
+        let caller = Caller::silent(Era::Legacy);
         let subject = shape.name.map(|span| Subject { span, name: "x" });
         let mirrored = Mirrored::Nothing;
         let request = Request { body: &body, shape: &shape, subject, caller: &caller, mirrored };

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use smallvec::SmallVec;
 
 use crate::base::{Fault, Principal};
-use crate::proto::answer::Answer;
+use crate::proto::answer::{Answer, Body, ResultKind};
 use crate::proto::envelope::Envelope;
 use crate::proto::headers::HeaderParam;
 use crate::proto::meta::{self, Claim};
@@ -52,6 +52,23 @@ pub struct Caller {
     pub home: u64,
     /// Where it gets what belongs to it outside of its calls.
     pub mail: Option<Arc<Mailbox>>,
+}
+
+impl Caller {
+    /// One who said nothing of itself, and declares nothing.
+    pub const fn silent(era: Era) -> Self {
+        Self {
+            who: None,
+            era,
+            capabilities: Bytes::from_static(b"{}"),
+            info: None,
+            log_level: None,
+            abilities: Abilities::NONE,
+            key: 0,
+            home: 0,
+            mail: None,
+        }
+    }
 }
 
 /// What a client wants sent: its own message and what is known about it.
@@ -239,6 +256,22 @@ pub struct Done {
     pub status: u16,
 }
 
+impl Done {
+    /// Whether it is a question, after which the client calls again.
+    pub fn asks(&self) -> bool {
+        matches!(&self.answer.body, Body::Result(parts)
+            if parts.kind(&self.message) == ResultKind::InputRequired)
+    }
+
+    /// Its raw result, if it is one.
+    pub fn result(&self) -> Option<&[u8]> {
+        match &self.answer.body {
+            Body::Result(parts) => parts.span.map(|span| span.of(&self.message)),
+            Body::Error(_) => None,
+        }
+    }
+}
+
 /// What a client is told before the answer to its request.
 #[derive(Debug)]
 pub enum Told {
@@ -309,15 +342,9 @@ mod tests {
         let body = Bytes::from(text.to_owned());
         let shape = split(&body).unwrap();
         let caller = Caller {
-            who: None,
-            era: caller,
             capabilities: Bytes::from_static(br#"{"roots":{}}"#),
             info: Some(Bytes::from_static(br#"{"name":"c"}"#)),
-            log_level: None,
-            abilities: Abilities::NONE,
-            key: 0,
-            home: 0,
-            mail: None,
+            ..Caller::silent(caller)
         };
         let request = Request {
             body: &body,

@@ -77,17 +77,21 @@ fn asking(over: Over) -> Peer {
 /// A modern client over HTTP.
 fn send(url: &str, tool: &str, more: &str, meta: &str) -> Reply {
     let (headers, body) = request("7", tool, more, meta);
-    let headers: Vec<_> = headers.iter().map(|(key, value)| (*key, value.as_str())).collect();
     Http::post(url, &headers, &body)
 }
 
-fn request(id: &str, tool: &str, more: &str, meta: &str) -> (Vec<(&'static str, String)>, String) {
+fn request<'t>(
+    id: &str,
+    tool: &'t str,
+    more: &str,
+    meta: &str,
+) -> ([(&'static str, &'t str); 3], String) {
     let body = format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{{"n":1}}{more},{meta}}}}}"#
     );
     let headers =
         [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", tool)];
-    (headers.map(|(key, value)| (key, value.to_owned())).to_vec(), body)
+    (headers, body)
 }
 
 fn called(gateway: &Gateway, tool: &str, more: &str) -> Value {
@@ -242,7 +246,6 @@ fn a_state_serves_once_for_its_own_request_and_nothing_else_reaches_the_server()
     for (tool, arguments) in [("u__url", r#"{"n":1}"#), ("u__form", r#"{"n":2}"#)] {
         let (headers, body) = request("7", tool, &bringing(&answers, &state), &able());
         let body = body.replace(r#"{"n":1}"#, arguments);
-        let headers: Vec<_> = headers.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let refused = Http::post(&gateway.url(), &headers, &body).answer();
         assert_eq!(refused["error"]["code"], -32602, "{refused}");
     }
@@ -269,7 +272,6 @@ fn a_state_serves_the_principal_it_was_given_to() {
     let (alice, bob) = (Shower::of(&gateway, ALICE), Shower::of(&gateway, BOB));
     let by = |shower: &Shower, more: &str| {
         let (headers, body) = request("7", "u__form", more, &able());
-        let headers: Vec<_> = headers.iter().map(|(key, value)| (*key, value.as_str())).collect();
         shower.post(&headers, &body).answer()
     };
     eventually("the tool", || by(&alice, "").get("result").map(drop));
@@ -309,7 +311,6 @@ fn a_client_with_too_many_parked_calls_loses_its_oldest_whose_server_hears_so() 
     let mut open = Kept::to(&gateway);
     let mut park = || {
         let (headers, body) = request("7", "u__leave", "", &able());
-        let headers: Vec<_> = headers.iter().map(|(key, value)| (*key, value.as_str())).collect();
         asked(&open.post(&headers, &body).answer())
     };
     let (questions, oldest) = park();
@@ -393,6 +394,11 @@ fn a_server_that_wants_a_url_opened_first_gets_the_call_again_when_it_was() {
         replicas_up(&gateway, "u", 1);
         let refused = send(&gateway.url(), "u__first", "", MODERN_META);
         assert_eq!(refused.verdict(), (400, -32021), "{over:?}: {refused:?}");
+        let peer = asking(over);
+        let gateway = peer.gateway("interactive_bridge = \"refuse\"");
+        let refused = called(&gateway, "u__first", "");
+        assert_eq!(refused["error"]["code"], -32603, "{over:?}: {refused}");
+        assert!(refused["error"]["message"].as_str().unwrap().contains("interactive_bridge"));
     });
 }
 
@@ -404,7 +410,6 @@ fn a_client_that_hangs_up_before_it_is_asked_cancels_the_call() {
     // It comes back, waits for the end, and leaves.
     let more = bringing(&[(&questions[0].0, accept("x"))], &state);
     let (headers, body) = request("7", "u__leave", &more, &able());
-    let headers: Vec<_> = headers.iter().map(|(key, value)| (*key, value.as_str())).collect();
     let waiting: Open = Http::open(&gateway.url(), &headers, &body);
     peer.answered(&json!("leave"));
     drop(waiting);

@@ -31,6 +31,14 @@ fn telling() -> Peer {
     })
 }
 
+/// A gateway before it, where the tools are known.
+fn stage() -> (Peer, Gateway) {
+    let peer = telling();
+    let gateway = peer.gateway("");
+    listed(&gateway, "u__talk");
+    (peer, gateway)
+}
+
 fn begin(client: &Session, id: &str, tool: &str) -> Open {
     client.begin(&call(id, tool, &format!(r#""_meta":{{"progressToken":{id}}}"#)))
 }
@@ -59,9 +67,7 @@ fn rest(open: &mut Open) -> Vec<(String, Value)> {
 
 #[test]
 fn a_client_that_lost_its_stream_gets_the_rest_of_it_once() {
-    let peer = telling();
-    let gateway = peer.gateway("");
-    listed(&gateway, "u__talk");
+    let (peer, gateway) = stage();
     let client = Session::open(&gateway, r#"{"elicitation":{}}"#);
     let mut open = begin(&client, "7", "u__talk");
     let (first, nothing) = event(&mut open).unwrap();
@@ -104,9 +110,7 @@ fn a_client_that_lost_its_stream_gets_the_rest_of_it_once() {
 
 #[test]
 fn a_client_that_was_away_when_it_was_asked_answers_when_it_is_back() {
-    let peer = telling();
-    let gateway = peer.gateway("");
-    listed(&gateway, "u__ask");
+    let (peer, gateway) = stage();
     let client = Session::open(&gateway, r#"{"elicitation":{}}"#);
     let mut open = begin(&client, "1", "u__ask");
     event(&mut open).unwrap();
@@ -124,9 +128,7 @@ fn a_client_that_was_away_when_it_was_asked_answers_when_it_is_back() {
 
 #[test]
 fn what_is_not_kept_is_refused_and_a_session_gets_nothing_of_another() {
-    let peer = telling();
-    let gateway = peer.gateway("");
-    listed(&gateway, "u__talk");
+    let (peer, gateway) = stage();
     let (one, other) = (Session::open(&gateway, "{}"), Session::open(&gateway, "{}"));
     let mut open = begin(&one, "1", "u__talk");
     let (first, _) = event(&mut open).unwrap();
@@ -145,9 +147,7 @@ fn what_is_not_kept_is_refused_and_a_session_gets_nothing_of_another() {
 
 #[test]
 fn only_the_newest_legacy_clients_get_an_event_without_data_and_modern_ones_no_ids() {
-    let peer = telling();
-    let gateway = peer.gateway("");
-    listed(&gateway, "u__talk");
+    let (peer, gateway) = stage();
     let client = Session::of(&gateway, "2025-06-18", "{}");
     let mut open = begin(&client, "1", "u__talk");
     let (id, note) = event(&mut open).unwrap();

@@ -131,11 +131,14 @@ fn quiz() -> Puppet {
     Puppet::start(Offer::new("u", Era::Modern).tools(&tools), scene)
 }
 
-fn before(server: &Puppet) -> Gateway {
+/// A gateway before it, and a client that can be asked.
+fn stage() -> (Puppet, Gateway, Session) {
+    let server = quiz();
     let gateway = Gateway::start(&upstream("u", "", &[url(&server.url)]));
     replicas_up(&gateway, "u", 1);
     listed(&gateway, "u__once");
-    gateway
+    let client = Session::open(&gateway, ABLE);
+    (server, gateway, client)
 }
 
 fn text(answer: &Value) -> &str {
@@ -152,9 +155,7 @@ fn calls(server: &Puppet) -> Vec<Seen> {
 
 #[test]
 fn a_legacy_client_is_asked_round_by_round_and_the_call_made_again_with_each_rounds_answers() {
-    let server = quiz();
-    let gateway = before(&server);
-    let client = Session::open(&gateway, ABLE);
+    let (server, _gateway, client) = stage();
     let arguments = r#""arguments":{"n":12345678901234567890123}"#;
     let mut open = client.begin(&call_message("\"c\"", "u__thrice", arguments));
     for round in 0..3 {
@@ -180,9 +181,7 @@ fn a_legacy_client_is_asked_round_by_round_and_the_call_made_again_with_each_rou
 
 #[test]
 fn what_one_round_asks_is_asked_at_once_and_a_refusal_ends_the_call_and_takes_the_others_back() {
-    let server = quiz();
-    let gateway = before(&server);
-    let client = Session::open(&gateway, ABLE);
+    let (server, _gateway, client) = stage();
     let mut open = client.start("1", "u__both");
     let asked = [open.message().unwrap(), open.message().unwrap()];
     let of = |method: &str| asked.iter().find(|asked| asked["method"] == method).unwrap();
@@ -207,9 +206,7 @@ fn what_one_round_asks_is_asked_at_once_and_a_refusal_ends_the_call_and_takes_th
 
 #[test]
 fn a_server_that_wants_to_be_called_again_is_and_one_that_asks_without_end_is_not() {
-    let server = quiz();
-    let gateway = before(&server);
-    let client = Session::open(&gateway, ABLE);
+    let (server, _gateway, client) = stage();
     let answer = client.call("u__state", "{}").answer();
     assert_eq!(text(&answer), "after 2");
     let seen = calls(&server);
@@ -232,21 +229,19 @@ fn a_server_that_wants_to_be_called_again_is_and_one_that_asks_without_end_is_no
 
 #[test]
 fn a_legacy_client_is_asked_only_what_it_declared() {
-    let server = quiz();
-    let gateway = before(&server);
+    let (_server, gateway, client) = stage();
     // Revisions before 2025-11-25 know no elicitation by URL.
     for (version, capabilities, tool, says) in [
         ("2025-06-18", r#"{"elicitation":{}}"#, "url", "elicitation/create by URL"),
         ("2025-11-25", r#"{"elicitation":{}}"#, "both", "roots/list"),
         ("2025-11-25", "{}", "once", "elicitation/create"),
     ] {
-        let client = Session::of(&gateway, version, capabilities);
-        let messages = client.call(&format!("u__{tool}"), "{}").messages();
+        let other = Session::of(&gateway, version, capabilities);
+        let messages = other.call(&format!("u__{tool}"), "{}").messages();
         assert_eq!(messages.len(), 1, "nothing is asked: {messages:?}");
         assert_eq!(messages[0]["result"]["isError"], true);
         assert!(text(&messages[0]).contains(says), "{messages:?}");
     }
-    let client = Session::open(&gateway, ABLE);
     let mut open = client.start("1", "u__url");
     let asked = open.message().unwrap();
     let id = asked["params"]["elicitationId"].as_str().unwrap();
@@ -258,9 +253,7 @@ fn a_legacy_client_is_asked_only_what_it_declared() {
 
 #[test]
 fn a_client_that_cancels_while_it_is_asked_ends_the_call() {
-    let server = quiz();
-    let gateway = before(&server);
-    let client = Session::open(&gateway, ABLE);
+    let (server, _gateway, client) = stage();
     let mut open = client.start("\"c\"", "u__once");
     let asked = open.message().unwrap();
     client.cancel("\"c\"");

@@ -14,7 +14,7 @@ use super::{ConfigArgs, write};
 use crate::app::{App, Process};
 use crate::gateway::{Call, Gateway, Wish};
 use crate::proto::envelope::split;
-use crate::proto::{Abilities, Era, meta};
+use crate::proto::{Era, meta};
 use crate::telemetry::Meters;
 use crate::upstream::Caller;
 
@@ -132,20 +132,9 @@ async fn direct(gateway: &Gateway, params: &Value) -> anyhow::Result<Value> {
     let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
     let body = Bytes::from(message.to_string());
     let shape = split(&body).map_err(|error| anyhow::anyhow!("{}", error.why))?;
-    let caller = Caller {
-        who: None,
-        era: Era::Legacy,
-        capabilities: Bytes::from_static(b"{}"),
-        info: Some(Bytes::from_static(
-            concat!(r#"{"name":"waypost-cli","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#)
-                .as_bytes(),
-        )),
-        log_level: None,
-        abilities: Abilities::NONE,
-        key: 0,
-        home: 0,
-        mail: None,
-    };
+    let info = concat!(r#"{"name":"waypost-cli","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+    let info = Some(Bytes::from_static(info.as_bytes()));
+    let caller = Caller { info, ..Caller::silent(Era::Legacy) };
     let call =
         Call { body: &body, shape: &shape, caller: &caller, headers: None, wish: Wish::default() };
     let reply = gateway.call(call, |_| {}).await;

@@ -129,22 +129,12 @@ fn judge(message: &[u8]) -> Stood {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::Era;
     use crate::proto::mapping::Mapping;
-    use crate::proto::{Abilities, Era};
     use crate::upstream::Caller;
 
     fn caller() -> Caller {
-        Caller {
-            who: None,
-            era: Era::Modern,
-            capabilities: Bytes::new(),
-            info: None,
-            log_level: None,
-            abilities: Abilities::NONE,
-            key: 0,
-            home: 0,
-            mail: None,
-        }
+        Caller::silent(Era::Modern)
     }
 
     fn rewritten(params: &str, mapping: Mapping) -> Result<String, Unfit> {
