@@ -31,6 +31,14 @@ pub fn token() -> String {
     format!("{bits:032x}")
 }
 
+/// Unguessable bytes, for keys.
+#[expect(clippy::disallowed_methods, reason = "this is the one source of chance")]
+pub fn secret<const LENGTH: usize>() -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    rand::rng().fill(&mut bytes[..]);
+    bytes
+}
+
 /// `base` spread evenly over `base ± percent %`, by the given draw.
 pub fn jitter(base: std::time::Duration, percent: u32, draw: u64) -> std::time::Duration {
     let span = u64::from(percent.min(100)) * 2 + 1;

@@ -38,6 +38,8 @@ pub enum Answered {
     Done {
         /// The answer.
         done: Done,
+        /// The place of the replica that gave it.
+        at: usize,
         /// An attempt before the one that was answered may have run too.
         unsure: bool,
     },
@@ -85,6 +87,8 @@ pub(super) struct Try<'a> {
     pub(super) lease: Option<Pass>,
     pub(super) pace: &'a Arc<Pace>,
     pub(super) request: &'a Request<'a>,
+    /// Longest time without a sign of life.
+    pub(super) silence: Duration,
     pub(super) deadline: Instant,
 }
 
@@ -141,7 +145,7 @@ impl Try<'_> {
         loop {
             let (began, thinking) = (clock::now(), exchange.awaits_client());
             let last = if thinking { patience } else { deadline };
-            let limit = (began + self.pool.spec.timeout).min(last);
+            let limit = (began + self.silence).min(last);
             let frame = {
                 // Never dropped half-way: what it has taken out of the connection would be lost.
                 let mut next = pin!(exchange.next());
@@ -194,7 +198,7 @@ impl Try<'_> {
         let message = if clock::now() >= deadline {
             format!("no answer within {} s in all", spec.timeout_max.as_secs_f32())
         } else {
-            format!("no sign of life for {} s", spec.timeout.as_secs_f32())
+            format!("no sign of life for {} s", self.silence.as_secs_f32())
         };
         Fault::upstream(Kind::Timeout, Sent::Maybe, message)
     }

@@ -264,6 +264,15 @@ impl Pool {
         seats.iter().map(|seat| seat.as_ref().map(|member| Arc::clone(&member.replica))).collect()
     }
 
+    /// The replica at a place, for clients of these abilities; `None` where sessions have their own.
+    pub fn at(&self, abilities: Abilities, place: usize) -> Option<Arc<Replica>> {
+        if self.private.is_some() {
+            return None;
+        }
+        let able = self.able(abilities).into_iter().nth(place).flatten();
+        able.or_else(|| self.replicas.get(place).cloned())
+    }
+
     /// Calls found its lists to be old: every replica lists at once, unless they did so within
     /// `rest`. Answers whether they do.
     pub fn relist(&self, rest: Duration) -> bool {

@@ -54,6 +54,8 @@ pub struct Terms<'a> {
     pub balancer: Option<&'a dyn Balancer>,
     /// Since when its client waits; `None` = since now.
     pub since: Option<Instant>,
+    /// Longest time without a sign of life instead of what is configured.
+    pub silence: Option<Duration>,
     /// The place of the only replica that may take it.
     pub pin: Option<usize>,
     /// Attempts in all instead of what is configured, up to [`ATTEMPTS_MAX`].
@@ -124,19 +126,20 @@ impl Pool {
                         (fault, Some(done))
                     } else {
                         self.note_asked(&chosen.member.replica, &done);
-                        return Ok(tries.answered(done));
+                        return Ok(tries.answered(done, chosen.index));
                     }
                 }
                 Err(fault) => (fault, None),
             };
             let verdict = tries.after(&chosen, &fault);
+            let at = chosen.index;
             drop(chosen);
             match verdict {
                 Verdict::Again(wait) if wait.is_zero() => {}
                 Verdict::Again(wait) => tokio::time::sleep(wait).await,
                 Verdict::Surface(_) => {
                     return match answer {
-                        Some(done) => Ok(tries.answered(done)),
+                        Some(done) => Ok(tries.answered(done, at)),
                         None => Err(tries.honest(fault)),
                     };
                 }
@@ -545,7 +548,8 @@ impl<'a> Tries<'a> {
     {
         let (pool, pace, deadline) = (self.pool, self.pace, self.deadline);
         let (member, lease) = (&chosen.member, chosen.lease);
-        Try { pool, member, lease, pace, request, deadline }
+        let silence = self.terms.silence.unwrap_or(pool.spec.timeout);
+        Try { pool, member, lease, pace, request, silence, deadline }
     }
 
     async fn hedged(
@@ -661,8 +665,8 @@ impl<'a> Tries<'a> {
         }
     }
 
-    fn answered(&self, done: Done) -> Answered {
-        Answered::Done { done, unsure: self.unknown }
+    fn answered(&self, done: Done, at: usize) -> Answered {
+        Answered::Done { done, at, unsure: self.unknown }
     }
 
     /// Once an attempt may have run, the end is never that nothing was sent, whatever the last

@@ -28,7 +28,7 @@ use super::snapshot::{Snapshot, Upstream};
 use super::spec::FallbackSpec;
 use super::traced::traced;
 use super::wish::Wish;
-use super::{Inner, answer, subject, wish};
+use super::{Inner, answer, subject, tasks, wish};
 
 /// An upstream is not asked again for unknown names more often than this.
 const UNKNOWN_REST: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ impl MethodMeters {
 pub(super) async fn dispatch(
     inner: &Inner,
     call: Call<'_>,
-    tell: impl FnMut(Told) + Send,
+    mut tell: impl FnMut(Told) + Send,
 ) -> Reply {
     let mut snapshot = inner.snapshot.load_full();
     if needs_more(inner, &snapshot, call) {
@@ -75,6 +75,9 @@ pub(super) async fn dispatch(
     let outcome = match method {
         Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
             subject::answer(inner, &snapshot, call, tell).await
+        }
+        method if method.is_of_tasks() => {
+            Box::pin(tasks::answer(inner, &snapshot, call, &mut tell)).await
         }
         _ => answered_here(&snapshot, call),
     };
@@ -217,8 +220,18 @@ async fn one_call(
             let nature = nature(snapshot, place, name, Hints::default(), call);
             let (span, since) = (call.shape.name, began);
             let (pace, fits, fallback) = (None, None, fallback(snapshot, place, name, call));
-            let errand =
-                Errand { place, name, span, mirrored, nature, pace, fits, fallback, since };
+            let errand = Errand {
+                place,
+                name,
+                span,
+                mirrored,
+                nature,
+                pace,
+                fits,
+                fallback,
+                as_task: false,
+                since,
+            };
             let end = upstream(inner, snapshot, errand, call, tell).await;
             timer.status = end.status;
             (end.reply, None)
@@ -326,11 +339,28 @@ async fn known(
             let nature = nature(snapshot, place, name, tool.hints, call);
             let (pace, fits) = (Some(pace), snapshot.view(call.caller.abilities).fits(place, name));
             let fallback = fallback(snapshot, place, name, call);
-            let errand =
-                Errand { place, name, span, mirrored, nature, pace, fits, fallback, since };
+            let as_task = tool.only_as_task && call.shape.task.is_none_or(|_| is_modern(call));
+            let errand = Errand {
+                place,
+                name,
+                span,
+                mirrored,
+                nature,
+                pace,
+                fits,
+                fallback,
+                as_task,
+                since,
+            };
             upstream(inner, snapshot, errand, call, tell).await
         }
     }
+}
+
+/// Whether a call is of the modern era, in which a client cannot ask for a task (tasks extension,
+/// "Backward Compatibility").
+fn is_modern(call: Call<'_>) -> bool {
+    call.caller.era == Era::Modern
 }
 
 /// What stands in for a tool if its upstream is away: for no call that stands in itself, nor for one

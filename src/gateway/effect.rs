@@ -18,7 +18,13 @@ pub(super) struct Nature {
 /// Of a request that calls no tool.
 pub(super) fn of_method(method: Method) -> Nature {
     let effect = match method {
-        Method::ResourcesRead | Method::PromptsGet | Method::Complete => Effect::ReadOnly,
+        Method::ResourcesRead
+        | Method::PromptsGet
+        | Method::Complete
+        | Method::TasksGet
+        | Method::TasksResult => Effect::ReadOnly,
+        // Answers that a task has are ignored the second time (tasks extension, "Task Update").
+        Method::TasksUpdate => Effect::Idempotent,
         _ => Effect::Unsafe,
     };
     Nature { effect, hedge: false }

@@ -14,12 +14,13 @@ use crate::proto::error::{
     ErrorBody, HEADER_MISMATCH, INTERNAL, INVALID_PARAMS, LEGACY_NOT_FOUND, LEGACY_URL_ELICITATION,
     METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION, result_message,
 };
+use crate::proto::extensions::{TASKS, is_lacking};
 use crate::proto::passage::Summary;
 use crate::proto::scan::{member, unquote};
 use crate::proto::{Abilities, Era, Method, Span};
 use crate::telemetry::Status;
 use crate::upstream::large::{Ending, Large};
-use crate::upstream::{Done, Mirrored, Request, Subject, Told};
+use crate::upstream::{Caller, Done, Mirrored, Request, Subject, Told};
 
 use super::call::{Call, Message, Reply};
 use super::effect::Nature;
@@ -31,7 +32,7 @@ use super::snapshot::{Snapshot, Upstream};
 use super::spec::{Bridge, FallbackSpec};
 use super::traced::traced;
 use super::wish::{self, Asked, Hashable};
-use super::{Inner, answer};
+use super::{Inner, answer, tasks};
 
 /// What an upstream is asked about.
 #[derive(Clone, Copy)]
@@ -52,6 +53,8 @@ pub(super) struct Errand<'a> {
     pub(super) fits: Option<&'a Copies>,
     /// What stands in for it if the upstream is away.
     pub(super) fallback: Option<&'a FallbackSpec>,
+    /// It runs only as a task, and its client has none: the gateway follows it.
+    pub(super) as_task: bool,
     /// Since when the client waits.
     pub(super) since: Instant,
 }
@@ -64,7 +67,8 @@ pub(super) async fn upstream(
     call: Call<'_>,
     tell: &mut (impl FnMut(Told) + Send),
 ) -> End {
-    let Errand { place, name, span, mirrored, nature, pace, fits, fallback, since } = errand;
+    let Errand { place, name, span, mirrored, nature, pace, fits, fallback, as_task, since } =
+        errand;
     let Some(upstream) = snapshot.upstreams.get(place) else {
         let error = unknown(snapshot, call.caller.abilities, name);
         return End::new(refuse(call, 200, &error), Status::Invalid);
@@ -78,6 +82,7 @@ pub(super) async fn upstream(
         Err(error) => return End::new(refuse(call, 200, &error), Status::Invalid),
     };
     let trace = asked.trace.then(|| Trace::new(clock::now()));
+    let waits = call.shape.method == Method::TasksResult;
     let terms = Terms {
         effect: nature.effect,
         hedge: nature.hedge,
@@ -86,28 +91,27 @@ pub(super) async fn upstream(
         balancer,
         fits: fits.map(Copies::as_slice),
         since: Some(since),
+        silence: waits.then_some(upstream.pool.spec().timeout_max),
         pin: call.wish.replica,
         attempts: call.wish.attempts,
         trace: trace.as_ref(),
     };
-    let effect = nature.effect;
+    let (effect, declared) = (nature.effect, narrowed(upstream, call));
+    let request = Request { caller: declared.as_ref().unwrap_or(caller), ..request };
     let covered = fallback.map(|fallback| Covered { upstream, tool: name, fallback, effect });
     let mut heard = Heard::default();
     let mut hear = |told: Told| {
         heard.note(&told);
         tell(told);
     };
-    let outcome = match upstream.pool.call(&request, &terms, &mut hear).await {
-        Ok(Answered::Done { done, .. }) if call.caller.era == Era::Legacy && done.asks() => {
-            // Rare: a future of its own, so that not every call carries it.
-            Box::pin(rounds::carry(&upstream.pool, &request, &terms, done, &mut hear)).await
-        }
-        outcome => Ok(outcome),
-    };
+    let outcome = sent(inner, upstream, as_task, &request, &terms, &mut hear).await;
     let (end, note) = match (outcome, covered) {
         (Err(unasked), _) => (unanswered(upstream, &unasked, call), None),
-        (Ok(Ok(Answered::Done { done, unsure })), covered) => {
-            let end = settle(inner, place, upstream, &done, call);
+        (Ok(Ok(Answered::Done { done, at, unsure })), covered) => {
+            let mut end = settle(inner, place, upstream, &done, call);
+            if call.shape.method == Method::ToolsCall && tasks::is_created(&done, call) {
+                end = tasks::created(inner, (upstream, at), &done, end, call);
+            }
             if let Some(covered) = covered {
                 keep(inner, covered, heard, &done, call);
             }
@@ -128,6 +132,56 @@ pub(super) async fn upstream(
     // Rare too.
     let reply = Box::pin(traced(end.reply, call, trace, about)).await;
     End { reply, ..end }
+}
+
+/// Makes a request, and what its client cannot do for itself: answers questions of the other era,
+/// follows a task.
+async fn sent(
+    inner: &Inner,
+    upstream: &Upstream,
+    as_task: bool,
+    request: &Request<'_>,
+    terms: &Terms<'_>,
+    hear: &mut (impl FnMut(Told) + Send),
+) -> Result<Result<Answered, Fault>, Unasked> {
+    let (pool, tasks) = (&upstream.pool, &inner.tasks);
+    // What is rare is a future of its own, so that not every call carries it.
+    if as_task {
+        return Ok(Box::pin(tasks::required(tasks, pool, request, terms, hear)).await);
+    }
+    let answered = pool.call(request, terms, &mut *hear).await;
+    match answered {
+        Ok(Answered::Done { done, .. }) if request.caller.era == Era::Legacy && done.asks() => {
+            Box::pin(rounds::carry(pool, request, terms, done, hear)).await
+        }
+        Ok(Answered::Done { done, .. })
+            if request.caller.era == Era::Legacy && wants_tasks(upstream, &done) =>
+        {
+            Box::pin(tasks::extension(tasks, pool, request, terms, hear)).await
+        }
+        answered => Ok(answered),
+    }
+}
+
+/// The caller with what it declares to this upstream, if that is less than it declares: an extension
+/// is shown only to servers that have it (2026-07-28, basic/versioning, "Extensions"). Tasks of the
+/// modern era are none of a legacy client.
+fn narrowed(upstream: &Upstream, call: Call<'_>) -> Option<Caller> {
+    let (caller, extensions) = (call.caller, &upstream.offers.extensions);
+    let narrower = if caller.era == Era::Legacy && extensions.has(TASKS) {
+        extensions.clone().without(TASKS).narrowed(&caller.capabilities)
+    } else {
+        extensions.narrowed(&caller.capabilities)
+    };
+    Some(Caller { capabilities: narrower?.into(), ..caller.clone() })
+}
+
+/// Whether a server refused a call because it runs only as a task, and its client has none.
+fn wants_tasks(upstream: &Upstream, done: &Done) -> bool {
+    let Body::Error(error) = &done.answer.body else { return false };
+    error.code == MISSING_CAPABILITY
+        && upstream.offers.tasks
+        && is_lacking(error.span.of(&done.message), TASKS)
 }
 
 /// A call that failed, where something may stand in: the answer, and what a trace says of its way.

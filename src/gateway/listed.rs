@@ -65,7 +65,7 @@ pub struct Known {
 impl Known {
     /// What a replica of this era listed now.
     pub fn new(era: Era, offers: Offers, listing: Listing, now: Instant) -> Self {
-        let keep = PerKind::from_fn(|kind| keep(era, offers, of(&listing, kind), kind, now));
+        let keep = PerKind::from_fn(|kind| keep(era, &offers, of(&listing, kind), kind, now));
         let Listing { tools, prompts, resources, templates } = listing;
         let part = Part {
             era,
@@ -89,7 +89,7 @@ fn of(listing: &Listing, kind: Kind) -> &List {
 
 /// How long one list of a replica may be kept. Legacy servers say nothing of it, and what they list
 /// may depend on who asks.
-fn keep(era: Era, offers: Offers, list: &List, kind: Kind, now: Instant) -> Keep {
+fn keep(era: Era, offers: &Offers, list: &List, kind: Kind, now: Instant) -> Keep {
     let announced = match kind {
         Kind::Tools => offers.changes.tools,
         Kind::Prompts => offers.changes.prompts,

@@ -3,12 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use bytes::Bytes;
 
 use crate::catalog::Part;
-use crate::proto::Era;
+use crate::proto::{Era, Extensions, Offers};
 use crate::store::Files;
 use crate::upstream::spec::{Program, ReplicaKind};
 
@@ -24,12 +25,24 @@ pub struct Memory {
 }
 
 /// What is remembered of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Remembered {
     /// What it offered.
     pub part: Part,
     /// It told when a single resource changed.
     pub subscribe: bool,
+    /// It ran calls of tools as tasks.
+    pub tasks: bool,
+    /// What it could do beyond the core.
+    pub extensions: Extensions,
+}
+
+impl Remembered {
+    /// What it is taken to offer until it is heard.
+    pub fn offers(&self) -> Offers {
+        let Self { subscribe, tasks, .. } = *self;
+        Offers { subscribe, tasks, extensions: self.extensions.clone(), ..Offers::default() }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,6 +52,11 @@ struct Kept {
     /// Not in files of before.
     #[serde(default)]
     subscribe: bool,
+    #[serde(default)]
+    tasks: bool,
+    /// A `capabilities` object with its extensions.
+    #[serde(default)]
+    capabilities: Value,
     tools: Vec<Box<RawValue>>,
     prompts: Vec<Box<RawValue>>,
     resources: Vec<Box<RawValue>>,
@@ -77,20 +95,28 @@ impl Memory {
             resources: bytes(&kept.resources),
             templates: bytes(&kept.templates),
         };
-        let subscribe = kept.subscribe;
-        (kept.layout == LAYOUT).then(|| Remembered { part: part(), subscribe })
+        (kept.layout == LAYOUT).then(|| Remembered {
+            part: part(),
+            subscribe: kept.subscribe,
+            tasks: kept.tasks,
+            extensions: Extensions::read(&kept.capabilities),
+        })
     }
 
     /// Remembers what an upstream offers. Blocks on the disk.
     pub fn remember(&self, spec: &UpstreamSpec, remembered: &Remembered) {
         let Some(files) = &self.files else { return };
-        let Remembered { part, subscribe } = remembered;
+        let Remembered { part, subscribe, tasks, extensions } = remembered;
+        let mut capabilities = json!({});
+        extensions.put_into(&mut capabilities);
         let raw = |item: &Bytes| serde_json::from_slice::<Box<RawValue>>(item).ok();
         let all = |items: &[Bytes]| items.iter().filter_map(raw).collect();
         let kept = Kept {
             layout: LAYOUT,
             modern: part.era == Era::Modern,
             subscribe: *subscribe,
+            tasks: *tasks,
+            capabilities,
             tools: all(&part.tools),
             prompts: all(&part.prompts),
             resources: all(&part.resources),
@@ -188,7 +214,8 @@ mod tests {
             templates: item("u"),
         };
         for subscribe in [true, false] {
-            let all = Remembered { part: part.clone(), subscribe };
+            let extensions = Extensions::read(&json!({ "extensions": { "x/y": {"a": 1} } }));
+            let all = Remembered { part: part.clone(), subscribe, tasks: !subscribe, extensions };
             memory.remember(&upstream("one"), &all);
             assert_eq!(memory.recall(&upstream("one")).unwrap(), all);
         }

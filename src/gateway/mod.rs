@@ -22,6 +22,7 @@ pub mod names;
 mod nested;
 pub mod overview;
 mod parked;
+mod rewritten;
 mod rounds;
 mod route;
 pub mod snapshot;
@@ -29,6 +30,7 @@ pub mod spec;
 pub mod spread;
 pub mod status;
 pub mod subject;
+mod tasks;
 mod traced;
 pub mod wish;
 
@@ -39,6 +41,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc, watch};
 
+use crate::base::Sealer;
 use crate::proto::error::ErrorBody;
 use crate::proto::{Abilities, Method};
 use crate::telemetry::Meters;
@@ -61,6 +64,7 @@ use self::hub::Hub;
 use self::links::Links;
 use self::parked::Parked;
 use self::spec::KeepSpec;
+use self::tasks::Tasks;
 
 /// The gateway. Clones share it.
 #[derive(Clone, Debug)]
@@ -81,6 +85,7 @@ struct Inner {
     links: Links,
     shelf: Shelf,
     parked: Parked,
+    tasks: Tasks,
     unknown: ToolRecord,
     methods: MethodMeters,
 }
@@ -104,6 +109,7 @@ impl Gateway {
             links: Links::default(),
             shelf: Shelf::default(),
             parked: Parked::default(),
+            tasks: Tasks::new(Sealer::random()),
             unknown: ToolRecord::new(meters, UNKNOWN_TOOL),
             methods: MethodMeters::new(meters),
         };
@@ -205,6 +211,7 @@ impl Gateway {
     pub(crate) fn sweep(&self, now: Instant) {
         self.inner.demands.sweep(now);
         self.inner.parked.sweep(now);
+        self.inner.tasks.sweep(now);
     }
 
     /// Keeps no more good results than this for fallbacks.

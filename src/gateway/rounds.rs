@@ -4,6 +4,7 @@
 //!
 //! What is asked and what goes back is pure; [`carry`] is the loop around it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,14 @@ use tokio::sync::mpsc;
 use crate::base::{Fault, clock, rng};
 use crate::fleet::pool::{Answered, INPUT_WAIT, Pool};
 use crate::fleet::{Effect, Terms};
-use crate::proto::envelope::{Envelope, split};
 use crate::proto::members::{Member, is_object, members, shown, text};
 use crate::proto::scan::member;
 use crate::proto::splice::Splice;
 use crate::proto::{Abilities, Method, Span, meta};
 use crate::upstream::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting};
-use crate::upstream::{Done, Request, Subject, Told};
+use crate::upstream::{Done, Request, Told};
+
+use super::rewritten::Rewritten;
 
 /// Most rounds of questions in one call.
 const ROUNDS_MAX: u32 = 8;
@@ -52,12 +54,12 @@ pub(super) async fn carry(
         let answers = round.put(request.caller.abilities, tell).await?;
         since += clock::now() - began;
         let again = again(request, &answers, round.state.as_deref(), rng::draw())?;
-        let next = again.request(request);
+        let next = again.about(request);
         let outcome = pool.call(&next, &terms_of(terms, since), &mut *tell).await;
         match outcome {
             // The server has seen the call more than once: nothing starts it anew.
-            Ok(Answered::Done { done, .. }) if !done.asks() => {
-                return Ok(Ok(Answered::Done { done, unsure: true }));
+            Ok(Answered::Done { done, at, .. }) if !done.asks() => {
+                return Ok(Ok(Answered::Done { done, at, unsure: true }));
             }
             Ok(Answered::Done { done: asked, .. }) => done = asked,
             other => return Ok(other),
@@ -86,14 +88,14 @@ struct Question {
 
 /// What one result asks.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Round {
+pub(super) struct Round {
     questions: Vec<Question>,
     /// The server's own state, a raw string.
     state: Option<String>,
 }
 
 /// A client's answer: the raw key, and the raw result.
-type Answers = Vec<(String, String)>;
+pub(super) type Answers = Vec<(String, String)>;
 
 impl Round {
     fn read(done: &Done) -> Result<Self, Unasked> {
@@ -101,7 +103,8 @@ impl Round {
         Self::of(result)
     }
 
-    fn of(result: &str) -> Result<Self, Unasked> {
+    /// What the raw result asks.
+    pub(super) fn of(result: &str) -> Result<Self, Unasked> {
         let odd = |what: &str| Unasked(format!("its question cannot be read ({what})"));
         let mut round = Self::default();
         for found in members(result).map_err(|error| odd(&error.to_string()))? {
@@ -130,9 +133,19 @@ impl Round {
         Ok(round)
     }
 
+    /// Leaves out what was answered already, by the raw keys.
+    pub(super) fn forget(&mut self, answered: &HashSet<String>) {
+        self.questions.retain(|question| !answered.contains(&question.key));
+    }
+
+    /// Whether there is no question.
+    pub(super) fn is_empty(&self) -> bool {
+        self.questions.is_empty()
+    }
+
     /// Puts the questions to the client, all at once, and waits for its answers. The first one that
     /// it refuses ends the call, and with that the others.
-    async fn put(
+    pub(super) async fn put(
         &self,
         abilities: Abilities,
         tell: &mut (dyn FnMut(Told) + Send),
@@ -234,10 +247,10 @@ fn read_answer(response: &[u8]) -> Result<(usize, String), Unasked> {
     Ok((response.id, result.get().to_owned()))
 }
 
-/// A call with answers.
-struct Again {
-    body: Bytes,
-    shape: Envelope,
+/// The member that carries a client's answers.
+pub(super) fn input_responses(answers: &Answers) -> String {
+    let pairs: Vec<String> = answers.iter().map(|(k, v)| format!("{k}:{v}")).collect();
+    format!(r#""inputResponses":{{{}}}"#, pairs.join(","))
 }
 
 /// The client's call under another id, with its answers of this round and the server's state as it
@@ -247,14 +260,13 @@ fn again(
     answers: &Answers,
     state: Option<&str>,
     draw: u64,
-) -> Result<Again, Unasked> {
+) -> Result<Rewritten, Unasked> {
     let (text, shape) = (request.body, request.shape);
     let odd = || Unasked("the call cannot be made again".to_owned());
     let (Some(params), Some(id)) = (shape.params, shape.id) else { return Err(odd()) };
     let mut more = String::new();
     if !answers.is_empty() {
-        let pairs: Vec<String> = answers.iter().map(|(k, v)| format!("{k}:{v}")).collect();
-        more = format!(r#""inputResponses":{{{}}}"#, pairs.join(","));
+        more = input_responses(answers);
     }
     if let Some(state) = state {
         let comma = if more.is_empty() { "" } else { "," };
@@ -269,30 +281,16 @@ fn again(
     let mut splice = Splice::new(text);
     splice.put(id, number.as_bytes());
     splice.insert(at, more.as_bytes());
-    let body = Bytes::from(splice.apply(0));
     // A client that sent such members itself has them twice now.
-    let shape = split(&body).map_err(|_error| odd())?;
-    Ok(Again { body, shape })
-}
-
-impl Again {
-    fn request<'a>(&'a self, first: &Request<'a>) -> Request<'a> {
-        let subject = first.subject.and_then(|subject| {
-            let span = match self.shape.method {
-                Method::ResourcesRead => self.shape.uri,
-                _ => self.shape.name,
-            };
-            Some(Subject { span: span?, ..subject })
-        });
-        Request { body: &self.body, shape: &self.shape, subject, ..*first }
-    }
+    Rewritten::new(splice.apply(0)).ok_or_else(odd)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::Era;
-    use crate::upstream::{Caller, Mirrored};
+    use crate::proto::envelope::split;
+    use crate::upstream::{Caller, Mirrored, Subject};
 
     fn question(key: &str, method: Method, params: &str) -> Question {
         let url = params.contains(r#""mode":"url""#);
@@ -365,10 +363,10 @@ mod tests {
         let answers: Answers =
             answers.iter().map(|(k, v)| (format!("\"{k}\""), (*v).to_owned())).collect();
         let again = again(&request, &answers, state, 9 << 11).unwrap();
-        let next = again.request(&request);
+        let next = again.about(&request);
         assert_eq!(next.subject.unwrap().span.of(next.body), b"\"u__x\"");
         assert_eq!(next.shape.answers, !answers.is_empty() || state.is_some());
-        String::from_utf8(again.body.to_vec()).unwrap()
+        String::from_utf8(next.body.to_vec()).unwrap()
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::builtin::Builtins;
 use crate::catalog::skew::{Copies, Fits};
 use crate::catalog::{CacheScope, Catalog, Kind, PageSpec, Pages, PerKind};
 use crate::fleet::{Pace, Pool};
-use crate::proto::{Abilities, Offers, Version, legacy, modern};
+use crate::proto::{Abilities, Extensions, Offers, Version, legacy, modern};
 use crate::telemetry::{Meters, ToolMeters};
 use crate::upstream::UpstreamId;
 
@@ -144,11 +144,27 @@ impl ToolRecord {
 /// Answers that do not depend on the request.
 #[derive(Debug)]
 struct Fixed {
-    /// The upstreams that it speaks of.
-    names: Vec<UpstreamName>,
+    reach: Reach,
     server_info: Value,
     instructions: String,
     discover: Bytes,
+}
+
+/// What the upstreams make of the gateway: whom its instructions speak of, and what it can do beyond
+/// the core because one of them can.
+#[derive(Debug, PartialEq)]
+struct Reach {
+    names: Vec<UpstreamName>,
+    extensions: Extensions,
+}
+
+impl Reach {
+    fn of(upstreams: &[Upstream]) -> Self {
+        Self {
+            names: upstreams.iter().map(|u| u.spec.name.clone()).collect(),
+            extensions: Extensions::union(upstreams.iter().map(|u| u.offers.extensions.clone())),
+        }
+    }
 }
 
 /// Who we are.
@@ -174,9 +190,9 @@ impl Snapshot {
                 kept(&tool.name).unwrap_or_else(|| ToolRecord::new(meters, &tool.name))
             });
         }
-        let names: Vec<_> = upstreams.iter().map(|u| u.spec.name.clone()).collect();
-        let same = before.filter(|before| before.fixed.names == names);
-        let fixed = same.map_or_else(|| Arc::new(fixed(names)), |before| Arc::clone(&before.fixed));
+        let reach = Reach::of(&upstreams);
+        let same = before.filter(|before| before.fixed.reach == reach);
+        let fixed = same.map_or_else(|| Arc::new(fixed(reach)), |before| Arc::clone(&before.fixed));
         Self {
             view,
             views,
@@ -208,6 +224,11 @@ impl Snapshot {
         self.upstreams.iter().find(|upstream| upstream.id == id)
     }
 
+    /// Whether some upstream has this extension.
+    pub fn has_extension(&self, name: &str) -> bool {
+        self.fixed.reach.extensions.has(name)
+    }
+
     /// The result of `server/discover`.
     pub fn discover(&self) -> &Bytes {
         &self.fixed.discover
@@ -219,16 +240,18 @@ impl Snapshot {
             version,
             &self.fixed.server_info,
             Some(&self.fixed.instructions),
+            &self.fixed.reach.extensions,
         );
         result.to_string().into_bytes()
     }
 }
 
-fn fixed(names: Vec<UpstreamName>) -> Fixed {
-    let (server_info, instructions) = (server_info(), instructions(&names));
+fn fixed(reach: Reach) -> Fixed {
+    let (server_info, instructions) = (server_info(), instructions(&reach.names));
     let ttl = u64::try_from(LIST_TTL.as_millis()).unwrap_or(u64::MAX);
-    let discover = modern::discover_result(&server_info, Some(&instructions), ttl);
-    Fixed { names, discover: Bytes::from(discover.to_string()), server_info, instructions }
+    let discover =
+        modern::discover_result(&server_info, Some(&instructions), &reach.extensions, ttl);
+    Fixed { reach, discover: Bytes::from(discover.to_string()), server_info, instructions }
 }
 
 /// What a model should know about the catalog as a whole.

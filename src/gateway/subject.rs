@@ -58,7 +58,7 @@ pub(super) async fn answer(
 fn asked(method: Method, place: usize, name: &str, span: Option<Span>) -> Errand<'_> {
     let (mirrored, nature) = (Mirrored::Nothing, effect::of_method(method));
     let (pace, fits, fallback, since) = (None, None, None, clock::now());
-    Errand { place, name, span, mirrored, nature, pace, fits, fallback, since }
+    Errand { place, name, span, mirrored, nature, pace, fits, fallback, as_task: false, since }
 }
 
 /// Who has the prompt of this name, and how they call it.

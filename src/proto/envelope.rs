@@ -11,7 +11,7 @@ use std::fmt;
 
 use super::id;
 use super::meta;
-use super::method::Method;
+use super::method::{Method, SubjectKey};
 use super::scan::{Key, Limits, Member, ScanError, Scanner, Span, says, unquote};
 
 /// What kind of JSON-RPC message it is.
@@ -49,6 +49,10 @@ pub struct Envelope {
     pub cursor: Option<Span>,
     /// `params.ref`
     pub reference: Option<Span>,
+    /// `params.taskId`
+    pub task_id: Option<Span>,
+    /// `params.task`: a legacy client wants the call to run as a task.
+    pub task: Option<Span>,
     /// `result` or `error` of a response.
     pub outcome: Option<Span>,
     /// `params.inputResponses` or `params.requestState` is there: the request carries the client's
@@ -58,6 +62,17 @@ pub struct Envelope {
     pub meta: Option<Span>,
     /// The members of `_meta` that the gateway acts on.
     pub keys: meta::Keys,
+}
+
+impl Envelope {
+    /// Where the name of what the message is about stands, if messages of its method have one.
+    pub fn subject(&self) -> Option<Span> {
+        match self.method.subject_key()? {
+            SubjectKey::Name => self.name,
+            SubjectKey::Uri => self.uri,
+            SubjectKey::TaskId => self.task_id,
+        }
+    }
 }
 
 /// Why a message is refused.
@@ -213,6 +228,8 @@ impl<'a> Reader<'a> {
                 b"arguments" => self.envelope.arguments = Some(self.scanner.skip()?),
                 b"cursor" => self.envelope.cursor = Some(self.scanner.skip()?),
                 b"ref" => self.envelope.reference = Some(self.scanner.skip()?),
+                b"taskId" => self.envelope.task_id = Some(self.scanner.skip()?),
+                b"task" => self.envelope.task = Some(self.scanner.skip()?),
                 b"inputResponses" | b"requestState" => {
                     self.envelope.answers = true;
                     self.scanner.skip()?;

@@ -173,12 +173,13 @@ pub fn unknown_method(text: &[u8], envelope: &Envelope) -> Refusal {
 
 /// A request that is about something must say about what.
 pub fn subject(text: &[u8], envelope: &Envelope) -> Result<(), Refusal> {
-    let (span, key) = match envelope.method.subject_key() {
-        Some(SubjectKey::Name) => (envelope.name, "name"),
-        Some(SubjectKey::Uri) => (envelope.uri, "uri"),
+    let key = match envelope.method.subject_key() {
+        Some(SubjectKey::Name) => "name",
+        Some(SubjectKey::Uri) => "uri",
+        Some(SubjectKey::TaskId) => "taskId",
         None => return Ok(()),
     };
-    if span.is_none_or(|span| span.of(text).first() != Some(&b'"')) {
+    if envelope.subject().is_none_or(|span| span.of(text).first() != Some(&b'"')) {
         return Err(Refusal::bad(INVALID_PARAMS, format!("params.{key} must be a string")));
     }
     let arguments = envelope.arguments.map(|span| span.of(text));
@@ -194,12 +195,10 @@ pub fn subject(text: &[u8], envelope: &Envelope) -> Result<(), Refusal> {
 /// "Server Validation").
 fn mirror(text: &[u8], envelope: &Envelope, head: &Head<'_>) -> Result<(), Refusal> {
     compare("Mcp-Method", head.method, envelope.method_span, text, false)?;
-    let subject = match envelope.method.subject_key() {
-        Some(SubjectKey::Name) => envelope.name,
-        Some(SubjectKey::Uri) => envelope.uri,
-        None => return Ok(()),
-    };
-    compare("Mcp-Name", head.name, subject, text, true)
+    match envelope.method.subject_key() {
+        Some(_) => compare("Mcp-Name", head.name, envelope.subject(), text, true),
+        None => Ok(()),
+    }
 }
 
 fn compare(

@@ -5,7 +5,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::abilities::Abilities;
-use super::era::Version;
+use super::era::{Era, Version};
+use super::extensions::{Extensions, TASKS};
 use super::level::Level;
 use super::offers::{self, Offers};
 use super::scan::{member, quote};
@@ -56,15 +57,22 @@ fn empty_object() -> Result<Box<RawValue>, String> {
     RawValue::from_string("{}".to_owned()).map_err(|error| error.to_string())
 }
 
-/// The result of `initialize`.
+/// The result of `initialize`. Tasks of the extension are none in this era.
 pub fn initialize_result(
     version: Version,
     server_info: &Value,
     instructions: Option<&str>,
+    extensions: &Extensions,
 ) -> Value {
+    let mut capabilities = offers::own();
+    extensions.clone().without(TASKS).put_into(&mut capabilities);
+    // Older revisions have no tasks.
+    if let (true, Some(all)) = (version >= Version::V2025_11_25, capabilities.as_object_mut()) {
+        all.insert("tasks".to_owned(), offers::legacy_tasks());
+    }
     let mut result = json!({
         "protocolVersion": version.as_str(),
-        "capabilities": offers::own(),
+        "capabilities": capabilities,
         "serverInfo": server_info,
     });
     if let (Some(text), Some(object)) = (instructions, result.as_object_mut()) {
@@ -138,7 +146,7 @@ pub fn cancelled(id: &[u8], reason: &str) -> Vec<u8> {
 }
 
 /// What an upstream said in its `initialize` result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Welcome {
     /// The version of the session.
     pub version: Version,
@@ -154,7 +162,7 @@ pub fn read_welcome(result: &[u8]) -> Result<Welcome, String> {
         .ok_or_else(|| format!("it answered initialize with the unknown version {text:?}"))?;
     Ok(Welcome {
         version,
-        offers: Offers::read(result.get("capabilities").unwrap_or(&Value::Null)),
+        offers: Offers::read(result.get("capabilities").unwrap_or(&Value::Null), Era::Legacy),
     })
 }
 
@@ -174,8 +182,18 @@ mod tests {
         assert_eq!(hello.version, Version::V2024_11_05);
         assert_eq!(hello.capabilities.get(), r#"{"roots":{}}"#);
         assert!(read_initialize(Some(b"{}")).unwrap_err().contains("protocolVersion"));
-        let result = initialize_result(hello.version, &json!({"name":"waypost"}), Some("hi"));
+        let result = initialize_result(
+            hello.version,
+            &json!({"name":"waypost"}),
+            Some("hi"),
+            &Extensions::NONE,
+        );
         assert_eq!(result["protocolVersion"], "2024-11-05");
+        assert!(result["capabilities"].get("tasks").is_none());
+        let all = Extensions::read(&json!({ "extensions": { TASKS: {}, "x/y": {} } }));
+        let newer = initialize_result(Version::V2025_11_25, &json!({}), None, &all);
+        assert_eq!(newer["capabilities"]["extensions"], json!({ "x/y": {} }));
+        assert!(newer["capabilities"]["tasks"]["requests"]["tools"]["call"].is_object());
         assert_eq!(result["instructions"], "hi");
     }
 

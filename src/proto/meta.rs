@@ -15,6 +15,8 @@ pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// Which subscription a notification belongs to.
 pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+/// Which task a message of 2025-11-25 belongs to.
+pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 /// Under which token the client wants progress.
 pub const PROGRESS_TOKEN: &str = "progressToken";
 

@@ -63,6 +63,20 @@ pub enum Method {
     Elicit,
     /// `notifications/elicitation/complete` (2025-11-25)
     ElicitationComplete,
+    /// `tasks/get`
+    TasksGet,
+    /// `tasks/cancel`
+    TasksCancel,
+    /// `tasks/result` (2025-11-25)
+    TasksResult,
+    /// `tasks/list` (2025-11-25)
+    TasksList,
+    /// `tasks/update` (the tasks extension)
+    TasksUpdate,
+    /// `notifications/tasks/status` (2025-11-25)
+    TaskStatus,
+    /// `notifications/tasks` (the tasks extension)
+    TaskChanged,
     /// Any other name.
     #[default]
     Other,
@@ -99,6 +113,13 @@ const NAMES: &[(Method, &str)] = &[
     (Method::Sampling, "sampling/createMessage"),
     (Method::Elicit, "elicitation/create"),
     (Method::ElicitationComplete, "notifications/elicitation/complete"),
+    (Method::TasksGet, "tasks/get"),
+    (Method::TasksCancel, "tasks/cancel"),
+    (Method::TasksResult, "tasks/result"),
+    (Method::TasksList, "tasks/list"),
+    (Method::TasksUpdate, "tasks/update"),
+    (Method::TaskStatus, "notifications/tasks/status"),
+    (Method::TaskChanged, "notifications/tasks"),
 ];
 
 /// Which member of `params` says what a request is about, and is mirrored in `Mcp-Name`.
@@ -108,6 +129,8 @@ pub enum SubjectKey {
     Name,
     /// `params.uri`
     Uri,
+    /// `params.taskId`
+    TaskId,
 }
 
 impl Method {
@@ -138,8 +161,10 @@ impl Method {
             | Self::Ping
             | Self::SetLevel
             | Self::ResourcesSubscribe
-            | Self::ResourcesUnsubscribe => era == Era::Legacy,
-            Self::Discover | Self::Listen => era == Era::Modern,
+            | Self::ResourcesUnsubscribe
+            | Self::TasksResult
+            | Self::TasksList => era == Era::Legacy,
+            Self::Discover | Self::Listen | Self::TasksUpdate => era == Era::Modern,
             Self::ToolsList
             | Self::ToolsCall
             | Self::ResourcesList
@@ -147,14 +172,32 @@ impl Method {
             | Self::ResourcesRead
             | Self::PromptsList
             | Self::PromptsGet
-            | Self::Complete => true,
+            | Self::Complete
+            | Self::TasksGet
+            | Self::TasksCancel => true,
             _ => false,
         }
     }
 
-    /// The member of `params` that is mirrored in `Mcp-Name` (2026-07-28, "Request Metadata").
+    /// Whether it is about a task that a call of a tool became.
+    pub fn is_of_tasks(self) -> bool {
+        matches!(
+            self,
+            Self::TasksGet
+                | Self::TasksCancel
+                | Self::TasksResult
+                | Self::TasksList
+                | Self::TasksUpdate
+        )
+    }
+
+    /// The member of `params` that is mirrored in `Mcp-Name` (2026-07-28, "Request Metadata"; the
+    /// tasks extension, "Routing Headers").
     pub fn subject_key(self) -> Option<SubjectKey> {
         match self {
+            Self::TasksGet | Self::TasksCancel | Self::TasksResult | Self::TasksUpdate => {
+                Some(SubjectKey::TaskId)
+            }
             Self::ToolsCall | Self::PromptsGet => Some(SubjectKey::Name),
             Self::ResourcesRead => Some(SubjectKey::Uri),
             _ => None,

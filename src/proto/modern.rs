@@ -2,17 +2,25 @@
 
 use serde_json::{Value, json};
 
-use super::era::{MODERN_VERSIONS, Version};
+use super::era::{Era, MODERN_VERSIONS, Version};
+use super::extensions::Extensions;
 use super::listen::Filter;
 use super::meta;
 use super::offers::{self, Offers};
 
 /// The result of `server/discover` (2026-07-28, server/discover).
-pub fn discover_result(server_info: &Value, instructions: Option<&str>, ttl_ms: u64) -> Value {
+pub fn discover_result(
+    server_info: &Value,
+    instructions: Option<&str>,
+    extensions: &Extensions,
+    ttl_ms: u64,
+) -> Value {
+    let mut capabilities = offers::own();
+    extensions.put_into(&mut capabilities);
     let mut result = json!({
         "resultType": "complete",
         "supportedVersions": MODERN_VERSIONS.map(Version::as_str),
-        "capabilities": offers::own(),
+        "capabilities": capabilities,
         "ttlMs": ttl_ms,
         "cacheScope": "private",
         "_meta": { meta::SERVER_INFO: server_info },
@@ -80,7 +88,7 @@ pub fn listen_request(id: u64, client_info: &Value, filter: &Filter) -> Vec<u8> 
 }
 
 /// What an upstream said in its `server/discover` result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Discovered {
     /// The newest modern revision that both speak; `None` if there is none.
     pub version: Option<Version>,
@@ -95,7 +103,7 @@ pub fn read_discovered(result: &[u8]) -> Option<Discovered> {
     let mutual = |version: &Version| supported.iter().any(|v| v.as_str() == Some(version.as_str()));
     Some(Discovered {
         version: MODERN_VERSIONS.into_iter().rev().find(mutual),
-        offers: Offers::read(result.get("capabilities").unwrap_or(&Value::Null)),
+        offers: Offers::read(result.get("capabilities").unwrap_or(&Value::Null), Era::Modern),
     })
 }
 
@@ -108,16 +116,16 @@ pub fn supported_in_error(error: &[u8]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::extensions::TASKS;
     use super::*;
 
     #[test]
     fn discover_goes_both_ways() {
-        let result = discover_result(&json!({"name": "waypost"}), None, 60_000);
+        let tasks = Extensions::read(&json!({ "extensions": { TASKS: {} } }));
+        let result = discover_result(&json!({"name": "waypost"}), None, &tasks, 60_000);
         let read = read_discovered(result.to_string().as_bytes()).unwrap();
-        assert_eq!(
-            read,
-            Discovered { version: Some(Version::V2026_07_28), offers: Offers::EVERYTHING }
-        );
+        let offers = Offers { tasks: true, extensions: tasks, ..Offers::EVERYTHING };
+        assert_eq!(read, Discovered { version: Some(Version::V2026_07_28), offers });
         let old =
             read_discovered(br#"{"supportedVersions":["2025-11-25"],"capabilities":{}}"#).unwrap();
         assert_eq!(old.version, None);

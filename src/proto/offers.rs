@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use super::era::Era;
+use super::extensions::{Extensions, TASKS};
 use super::method::Method;
 
 /// A set of the lists that can change. Templates change with the resources: the protocol has one
@@ -69,7 +71,8 @@ impl Lists {
 }
 
 /// What a server offers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a capability of its own")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Offers {
     /// Which lists it has.
     pub lists: Lists,
@@ -81,24 +84,41 @@ pub struct Offers {
     pub completions: bool,
     /// It sends log messages.
     pub logging: bool,
+    /// It runs calls of tools as tasks, in the way of its era.
+    pub tasks: bool,
+    /// What it can do beyond the core.
+    pub extensions: Extensions,
 }
 
 impl Offers {
-    /// What is assumed of a server that nobody asked: everything, so that it is tried.
+    /// What is assumed of a server that nobody asked: everything, so that it is tried. A call becomes
+    /// a task only by a server's word.
     pub const EVERYTHING: Self = Self {
         lists: Lists::ALL,
         changes: Lists::ALL,
         subscribe: true,
         completions: true,
         logging: true,
+        tasks: false,
+        extensions: Extensions::NONE,
     };
 
-    /// Reads a `capabilities` object.
-    pub fn read(capabilities: &Value) -> Self {
+    /// Reads the `capabilities` object of a server of an era. Each era has tasks of its own, which are
+    /// nothing in the other one.
+    pub fn read(capabilities: &Value, era: Era) -> Self {
         let has = |key: &str| capabilities.get(key).is_some_and(Value::is_object);
         let flag = |key: &str, flag: &str| {
             capabilities.get(key).and_then(|of| of.get(flag)) == Some(&Value::Bool(true))
         };
+        let (mut tasks, mut extensions) = (false, Extensions::read(capabilities));
+        match era {
+            Era::Legacy => {
+                extensions = extensions.without(TASKS);
+                let calls = capabilities.pointer("/tasks/requests/tools/call");
+                tasks |= calls.is_some_and(Value::is_object);
+            }
+            Era::Modern => tasks |= extensions.has(TASKS),
+        }
         Self {
             lists: Lists {
                 tools: has("tools"),
@@ -113,14 +133,16 @@ impl Offers {
             subscribe: flag("resources", "subscribe"),
             completions: has("completions"),
             logging: has("logging"),
+            tasks,
+            extensions,
         }
     }
 }
 
-/// What the gateway itself offers to clients of both eras. It is always the same: what is behind
-/// the gateway comes and goes, and capabilities cannot be taken back within a session. Clients list
-/// prompts and resources unconditionally, and some take a refusal for the end of the connection;
-/// where nothing is offered their lists are empty.
+/// What the gateway itself offers to clients of both eras, its extensions apart. It is always the
+/// same: what is behind the gateway comes and goes, and capabilities cannot be taken back within a
+/// session. Clients list prompts and resources unconditionally, and some take a refusal for the end
+/// of the connection; where nothing is offered their lists are empty.
 pub fn own() -> Value {
     json!({
         "tools": { "listChanged": true },
@@ -131,20 +153,38 @@ pub fn own() -> Value {
     })
 }
 
+/// What a server says that runs calls of tools as tasks in the way of 2025-11-25.
+pub fn legacy_tasks() -> Value {
+    json!({ "list": {}, "cancel": {}, "requests": { "tools": { "call": {} } } })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn offers_are_read_and_what_is_not_said_is_not_offered() {
-        let offers = Offers::read(
-            &json!({"tools": {"listChanged": true}, "resources": {"subscribe": true}, "logging": {}}),
+        let read = |capabilities: Value| Offers::read(&capabilities, Era::Legacy);
+        let offers = read(
+            json!({"tools": {"listChanged": true}, "resources": {"subscribe": true}, "logging": {}}),
         );
         assert_eq!(offers.lists, Lists { tools: true, prompts: false, resources: true });
         assert_eq!(offers.changes, Lists { tools: true, ..Lists::NONE });
         assert!(offers.subscribe && offers.logging && !offers.completions);
-        assert_eq!(Offers::read(&json!({"tools": true})), Offers::default());
-        assert_eq!(Offers::read(&own()), Offers::EVERYTHING);
+        assert_eq!(read(json!({"tools": true})), Offers::default());
+        assert_eq!(read(own()), Offers::EVERYTHING);
+    }
+
+    #[test]
+    fn tasks_of_the_other_era_are_none() {
+        let (legacy, extension) =
+            (json!({ "tasks": legacy_tasks() }), json!({ "extensions": { TASKS: {}, "x": {} } }));
+        let tasks = |capabilities, era| Offers::read(capabilities, era).tasks;
+        assert!(tasks(&legacy, Era::Legacy) && !tasks(&legacy, Era::Modern));
+        assert!(tasks(&extension, Era::Modern) && !tasks(&extension, Era::Legacy));
+        assert!(!tasks(&json!({ "tasks": { "list": {} } }), Era::Legacy));
+        let left = Offers::read(&extension, Era::Legacy).extensions;
+        assert!(left.has("x") && !left.has(TASKS));
     }
 
     #[test]

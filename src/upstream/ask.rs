@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 
 use crate::base::Tasks;
 use crate::proto::error::{ErrorBody, INTERNAL, METHOD_NOT_FOUND, result_message};
+use crate::proto::meta::RELATED_TASK;
+use crate::proto::scan::within;
 use crate::proto::splice::{Splice, one_line};
 use crate::proto::{Method, Span};
 
@@ -100,19 +102,33 @@ pub struct Answerer {
     id: RawId,
     waiting: Waiting,
     answered: bool,
+    /// The task that the answer belongs to, as the upstream calls it: a raw string.
+    task: Option<Bytes>,
 }
 
 impl Answerer {
     /// A way back; the call counts as waiting for its client until it is used or dropped.
     pub fn new(back: Back, id: &[u8], waiting: &Waiting) -> Self {
         waiting.0.fetch_add(1, Ordering::AcqRel);
-        Self { back, id: RawId::from_slice(id), waiting: waiting.clone(), answered: false }
+        let (id, waiting) = (RawId::from_slice(id), waiting.clone());
+        Self { back, id, waiting, answered: false, task: None }
     }
 
-    /// Passes on a client's response: only its id, which stands at `id`, changes.
+    /// The question belongs to a task, which the upstream calls by this raw string and its client
+    /// otherwise.
+    pub fn relates_to(&mut self, task: Bytes) {
+        self.task = Some(task);
+    }
+
+    /// Passes on a client's response: only its id, which stands at `id`, changes, and the name of the
+    /// task that it says it belongs to.
     pub fn answer(mut self, response: &[u8], id: Span) {
+        let task = self.task.take();
         let mut splice = Splice::new(response);
         splice.put(id, &self.id);
+        if let (Some(task), Some(named)) = (&task, related_task(response)) {
+            splice.put(named, task);
+        }
         self.send(splice.apply(1));
     }
 
@@ -141,6 +157,16 @@ impl Drop for Answerer {
         }
         self.waiting.0.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Where a response names the task that it belongs to (2025-11-25, basic/utilities/tasks,
+/// "Associating Task-Related Messages").
+fn related_task(response: &[u8]) -> Option<Span> {
+    let mut span = Span { start: 0, end: response.len() };
+    for name in ["result", "_meta", RELATED_TASK, "taskId"] {
+        span = within(response, span, name)?.value;
+    }
+    Some(span)
 }
 
 /// Our own answer to a request of an upstream: a ping is answered, all else is refused.

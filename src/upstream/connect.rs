@@ -103,7 +103,12 @@ async fn connect_child(
     };
     let running = start(replica, launch, means).await?;
     let outcome = match verdict {
-        Verdict::Modern(found) => Ok(modern_child(&running, &found)),
+        Verdict::Modern(found) => {
+            let (link, offers) = modern_child(&running, &found);
+            let unasked = replica.spec.era == EraPolicy::Modern;
+            let told = if unasked { offers_of(&link, launch, means).await } else { None };
+            Ok((link, told.unwrap_or(offers)))
+        }
         Verdict::Legacy => {
             greet_legacy_child(&running, launch, means, replica.place.abilities).await
         }
@@ -121,7 +126,21 @@ async fn connect_child(
     }
 }
 
-/// What is assumed of a server that the operator calls modern: its list will show the rest.
+/// What a modern child that nobody asked for its era says that it offers; `None` if it does not say.
+async fn offers_of(link: &StdioLink, launch: &LaunchSpec, means: &Means) -> Option<Offers> {
+    let number = link.channel().number();
+    let body = modern::request(number, Method::Discover.name(), None, &means.us);
+    let exchange = Exchange::Stdio(link.ask(body, number).ok()?);
+    let done = tokio::select! {
+        biased;
+        outcome = exchange.finish() => outcome.ok()?,
+        _ = first_byte_then(link.channel(), launch.start_timeout) => return None,
+    };
+    Some(modern::read_discovered(done.result()?)?.offers)
+}
+
+/// What is assumed of a server that the operator calls modern, and that does not say: its list will
+/// show the rest.
 fn assumed_modern() -> Discovered {
     Discovered { version: Some(Version::MODERN_NEWEST), offers: Offers::EVERYTHING }
 }
@@ -185,7 +204,7 @@ type GreetedChild = (StdioLink, Offers);
 
 fn modern_child(running: &Running, found: &Discovered) -> GreetedChild {
     let version = found.version.unwrap_or(Version::MODERN_NEWEST);
-    (StdioLink::new(Arc::clone(&running.channel), version), found.offers)
+    (StdioLink::new(Arc::clone(&running.channel), version), found.offers.clone())
 }
 
 /// Asks a modern child to tell of changes. Dropping the exchange ends the subscription.

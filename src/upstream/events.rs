@@ -12,6 +12,7 @@ use crate::proto::listen::{URI_BYTES_MAX, URIS_MAX};
 use crate::proto::scan::unquote;
 use crate::proto::{Level, Lists, Method};
 
+use super::followers::Followers;
 use super::lobby::Lobby;
 
 /// What happened since it was last asked.
@@ -30,11 +31,17 @@ pub struct Events {
     arrived: Notify,
     /// Who may be meant by log messages.
     pub lobby: Arc<Lobby>,
+    /// Who made tasks there.
+    pub followers: Followers,
 }
 
 impl Events {
-    /// Takes a notification in that belongs to no call: a change, or a log message.
+    /// Takes a notification in that belongs to no call: a change, a log message, or the state of a
+    /// task.
     pub fn note(&self, text: &[u8], method: Method, about: About) {
+        if matches!(method, Method::TaskStatus | Method::Progress) {
+            return self.followers.note(text, method, about);
+        }
         if method == Method::LogMessage {
             if let Some(level) = about.level.and_then(|span| Level::read(span.of(text))) {
                 self.lobby.log(text, level);

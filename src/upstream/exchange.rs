@@ -123,10 +123,10 @@ impl Request<'_> {
     }
 
     /// Whether a large answer may be passed on while it comes in: not where something must stand in
-    /// it that may be missing.
+    /// it that may be missing, or must be another word in it.
     pub fn streams(&self) -> bool {
         let told_how_long = self.shape.method == Method::ResourcesRead;
-        !(told_how_long && self.caller.era == Era::Modern)
+        !(told_how_long && self.caller.era == Era::Modern || self.shape.method.is_of_tasks())
     }
 
     /// The client's raw progress token.
@@ -200,13 +200,17 @@ pub fn prepare(request: &Request<'_>, dialect: Dialect, number: u64) -> Outgoing
             splice.insert(at, &wrapped);
         }
     }
-    if let (Era::Modern, Era::Legacy, true) =
-        (request.caller.era, dialect.era, request.shape.answers)
-        && let Some(params) = request.shape.params
-    {
-        // A legacy server does not know such members.
-        let brought = ["inputResponses", "requestState"].map(|name| within(text, params, name));
-        brought.into_iter().flatten().for_each(|member| splice.cut(member));
+    if let Some(params) = request.shape.params {
+        // A server of the other era does not know such members.
+        let strange: &[&str] = match (request.caller.era, dialect.era) {
+            (Era::Modern, Era::Legacy) if request.shape.answers => {
+                &["inputResponses", "requestState"]
+            }
+            (Era::Legacy, Era::Modern) if request.shape.task.is_some() => &["task"],
+            _ => &[],
+        };
+        let strange = strange.iter().filter_map(|name| within(text, params, name));
+        strange.for_each(|member| splice.cut(member));
     }
     Outgoing { body: splice.apply(1), id, token_replaced }
 }
@@ -223,10 +227,14 @@ fn meta_for(request: &Request<'_>, dialect: Dialect, token: Option<&[u8]>) -> Me
         let inner = claimed.and_then(|raw| raw.strip_prefix(b"\"")?.strip_suffix(b"\""));
         inner == Some(dialect.version.as_str().as_bytes())
     };
+    let declares_all = || {
+        let declared = request.shape.keys.capabilities.map(|m| m.value.of(request.body));
+        declared.is_none_or(|declared| declared == request.caller.capabilities)
+    };
     let level;
     let claim = match (request.caller.era, dialect.era) {
         (Era::Legacy, Era::Legacy) => return MetaChange::Keep,
-        (Era::Modern, Era::Modern) if same_version() => return MetaChange::Keep,
+        (Era::Modern, Era::Modern) if same_version() && declares_all() => return MetaChange::Keep,
         (Era::Modern, Era::Legacy) => None,
         (_, Era::Modern) => {
             level = request.caller.log_level.map(|level| quote(level.as_str()));
@@ -261,6 +269,14 @@ impl Done {
     pub fn asks(&self) -> bool {
         matches!(&self.answer.body, Body::Result(parts)
             if parts.kind(&self.message) == ResultKind::InputRequired)
+    }
+
+    /// Whether it is the end of its request, and not a question or a task.
+    pub fn is_complete(&self) -> bool {
+        match &self.answer.body {
+            Body::Result(parts) => parts.kind(&self.message) == ResultKind::Complete,
+            Body::Error(_) => true,
+        }
     }
 
     /// Its raw result, if it is one.
@@ -450,7 +466,7 @@ mod tests {
 
     #[test]
     fn between_modern_peers_on_a_private_channel_only_the_name_changes() {
-        let text = r#"{"jsonrpc":"2.0","id":"é","method":"tools/call","params":{"name":"u__x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"progressToken":"p"}}}"#;
+        let text = r#"{"jsonrpc":"2.0","id":"é","method":"tools/call","params":{"name":"u__x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"roots":{}},"progressToken":"p"}}}"#;
         let (got, out) = prepared(text, Era::Modern, Era::Modern, false);
         assert_eq!(got, text.replace("u__x", "x"));
         assert!(!out.token_replaced);

@@ -32,7 +32,8 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    fn put(&self, message: Bytes) {
+    /// Adds a message. One that is too large is dropped; where too many wait, the oldest is.
+    pub(super) fn put(&self, message: Bytes) {
         if message.len() > MAIL_BYTES_MAX {
             return;
         }

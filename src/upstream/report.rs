@@ -70,7 +70,7 @@ impl Report {
             templates = listing.templates.items.len(),
             "listed"
         );
-        let offers = live.offers;
+        let offers = live.offers.clone();
         self.tell(Happening::Listed { era: dialect.era, offers, listing }).await;
     }
 

@@ -314,12 +314,14 @@ impl Channel {
 
     fn noted(&self, line: &Bytes, method: Method, about: About) {
         match method {
-            Method::Progress | Method::LogMessage if line.len() > NOTE_BYTES_MAX => {}
+            Method::Progress | Method::LogMessage | Method::TaskStatus
+                if line.len() > NOTE_BYTES_MAX => {}
             Method::Progress => {
                 let number = about.token.and_then(|span| id::number(span.of(line)));
                 let mut mux = self.mux.lock();
-                if let Some(waiter) = number.and_then(|number| mux.peek(number)) {
-                    waiter.note(line, method, about);
+                match number.and_then(|number| mux.peek(number)) {
+                    Some(waiter) => waiter.note(line, method, about),
+                    None => self.events.note(line, method, about),
                 }
             }
             Method::LogMessage => {

@@ -127,8 +127,8 @@ impl Watch<'_> {
         let taken = |uris| self.replica.set_taken(uris);
         let mut stream = Changes::new(link, &self.means.us, &self.live.events, changes, &taken);
         stream.was_away(self.was_away());
-        let offers = self.live.offers;
-        let standing = !changes.is_empty() || offers.subscribe || offers.logging;
+        let offers = &self.live.offers;
+        let standing = !changes.is_empty() || offers.subscribe || offers.logging || offers.tasks;
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
         let mut looks = Looks::new(self.live, self.replica, self.means);

@@ -147,11 +147,16 @@ fn a_task_of_a_legacy_client_cannot_be_made_of_a_hidden_tool_nor_asked_about() {
         crate::support::Gateway::start(&config(&upstream("u", KEYS, &[url(&server.url)])));
     crate::support::listed(&gateway, "u__shown");
     let session = Http::legacy_session(&gateway.url(), "2025-11-25");
-    for method in ["tasks/get", "tasks/result", "tasks/cancel", "tasks/list"] {
-        let params = r#"{"taskId":"1"}"#;
-        let answer = Http::legacy(&gateway.url(), &session, "1", method, params).answer();
-        assert_eq!(answer["error"]["code"], -32601, "{method}: {answer}");
+    let ask = |method: &str, params: &str| {
+        Http::legacy(&gateway.url(), &session, "1", method, params).answer()
+    };
+    let made = ask("tools/call", r#"{"name":"u__shut_out","arguments":{},"task":{}}"#);
+    assert_eq!(made["error"]["code"], -31006, "{made}");
+    for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
+        let answer = ask(method, r#"{"taskId":"1"}"#);
+        assert_eq!(answer["error"]["code"], -32602, "{method}: {answer}");
     }
+    assert_eq!(ask("tasks/list", "{}")["result"]["tasks"], serde_json::json!([]));
     let asked: Vec<Value> = server.seen().into_iter().map(|seen| seen.body).collect();
     assert!(!asked.iter().any(|body| body.to_string().contains("tasks/")), "{asked:?}");
 }

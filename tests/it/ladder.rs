@@ -441,14 +441,14 @@ fn an_unknown_method_is_404_over_http_and_in_band_elsewhere() {
     let mut pipe = StdioClient::start(&config(&upstream.replica("u")));
     // Unknown, legacy only, and what the gateway does not offer.
     let legacy_only = ["initialize", "ping", "logging/setLevel", "resources/subscribe"];
-    for method in ["no/such", "tasks/get"].into_iter().chain(legacy_only) {
+    for method in ["no/such", "tasks/result"].into_iter().chain(legacy_only) {
         let params = r#""name":"x","protocolVersion":"2025-11-25""#;
         let reply = Http::modern(&gateway.url(), "7", method, None, params);
         check(&reply, (404, -32601), method);
         let answer = pipe.ask(&claimed(method, params));
         assert_eq!(answer["error"]["code"], -32601, "{method}");
     }
-    for method in ["no/such", "server/discover", "subscriptions/listen", "tasks/get"] {
+    for method in ["no/such", "server/discover", "subscriptions/listen", "tasks/update"] {
         let reply = Http::legacy(&gateway.url(), &session, "7", method, "{}");
         check(&reply, (200, -32601), method);
         let answer = pipe.ask(&request(method, ""));

@@ -64,6 +64,7 @@ mod slow_reader;
 mod smoke;
 mod stdio_front;
 mod support;
+mod tasks;
 mod told;
 mod unlisted;
 mod verbs;

@@ -14,7 +14,8 @@ use super::spec::{SCHEMA_BYTES_MAX, SCHEMA_DEPTH_MAX};
 use crate::proto::era::Era;
 use crate::proto::headers::{self, HeaderParam};
 use crate::proto::members::{self, Member};
-use crate::proto::scan::quote;
+use crate::proto::scan::{self, Span, quote};
+use crate::proto::splice::Splice;
 
 /// A tool on offer.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Tool {
     /// The parameters that modern clients mirror into headers, and that we mirror to a modern
     /// HTTP upstream. Always empty for a tool of a legacy upstream.
     pub header_params: Vec<HeaderParam>,
+    /// It runs only as a task, in the way of 2025-11-25.
+    pub only_as_task: bool,
     /// What its owner says of its behaviour. A claim, not a fact, unless the operator trusts it.
     pub hints: Hints,
     /// For people: `title`, else `annotations.title`.
@@ -170,6 +173,7 @@ impl<'a> Checked<'a> {
             owner,
             era: self.era,
             hints: hints(&annotations),
+            only_as_task: self.only_as_task(),
             title: title.map(|text| Box::from(&*text)),
             description: self.description(describe).map(String::into_boxed_str),
             header_params: self.header_params,
@@ -188,6 +192,12 @@ impl<'a> Checked<'a> {
         raw.and_then(|value| members::members(value.get()).ok()).unwrap_or_default()
     }
 
+    fn only_as_task(&self) -> bool {
+        let execution = self.draft.find("execution").filter(|_| self.era == Era::Legacy);
+        let says = execution.and_then(|raw| scan::member(raw.get().as_bytes(), "taskSupport"));
+        says == Some(b"\"required\"")
+    }
+
     fn render(&self, view: Era, name: &str, describe: Option<&str>) -> Vec<u8> {
         let mut out = ObjectText::new();
         for member in &self.draft.members {
@@ -197,6 +207,8 @@ impl<'a> Checked<'a> {
                 "description" if describe.is_some() => {}
                 // Task support of 2025-11-25: the modern era has another, and knows not this one.
                 "execution" if view == Era::Modern && self.era == Era::Legacy => {}
+                // The gateway sees a task to its end for a client that has none.
+                "execution" if self.only_as_task() => out.put(member.raw_key, &optional_task(raw)),
                 "inputSchema" if view == Era::Modern => {
                     out.put(member.raw_key, self.stripped_input.as_deref().unwrap_or(raw));
                 }
@@ -215,6 +227,16 @@ impl<'a> Checked<'a> {
         }
         out.end()
     }
+}
+
+/// An `execution` that leaves it to the client whether a call runs as a task.
+fn optional_task(execution: &str) -> String {
+    let text = execution.as_bytes();
+    let mut splice = Splice::new(text);
+    if let Some(support) = scan::within(text, Span { start: 0, end: text.len() }, "taskSupport") {
+        splice.put(support.value, br#""optional""#);
+    }
+    String::from_utf8(splice.apply(0)).unwrap_or_else(|_not_text| execution.to_owned())
 }
 
 fn is_object_schema(schema: &RawValue) -> bool {

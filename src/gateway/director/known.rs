@@ -28,6 +28,8 @@ impl Director {
         let known = self.known(at, Abilities::NONE).map(|known| Remembered {
             part: known.part.clone(),
             subscribe: known.offers.subscribe,
+            tasks: known.offers.tasks,
+            extensions: known.offers.extensions.clone(),
         });
         let (Some(news), Some(standing)) = (known, self.upstreams.get_mut(at)) else { return };
         if standing.saved && standing.recalled.as_ref() == Some(&news) {

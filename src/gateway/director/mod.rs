@@ -117,8 +117,7 @@ impl Standing {
         let Member { id, spec, pool } = member;
         let listed = pool.replicas.iter().map(|_| Listed::default()).collect();
         // What it can be asked to watch is known before it is up, or while it sleeps.
-        let subscribe = recalled.as_ref().is_some_and(|recalled| recalled.subscribe);
-        let offers = crate::proto::Offers { subscribe, ..crate::proto::Offers::default() };
+        let offers = recalled.as_ref().map(Remembered::offers).unwrap_or_default();
         let upstream = Upstream {
             id,
             spec,
@@ -226,11 +225,13 @@ impl Director {
         }
         for at in 0..self.upstreams.len() {
             let known = self.offered(at, Abilities::NONE).is_some();
-            let offers = self.known(at, Abilities::NONE).map(|known| known.offers);
+            let offers = self.known(at, Abilities::NONE).map(|known| known.offers.clone());
             if let Some(standing) = self.upstreams.get_mut(at) {
                 standing.upstream.known = known;
                 standing.upstream.modern = standing.is_modern();
-                standing.upstream.offers = offers.unwrap_or(standing.upstream.offers);
+                if let Some(offers) = offers {
+                    standing.upstream.offers = offers;
+                }
             }
         }
         let mut snapshot = Snapshot::build(

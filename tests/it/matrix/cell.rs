@@ -6,18 +6,18 @@ use crate::support::hearer::{Heard, Hearer};
 use crate::support::process::{Fixture, fixture};
 use crate::support::toml::{command, upstream, url};
 use crate::support::upstream::{Fake as Watched, Got, Upstream, config};
-use crate::support::{Era, Over, eventually};
+use crate::support::{Era, Over, Peer, eventually, worker};
 
 use super::linker::Linker;
 
 /// An era and how its messages travel.
 pub(super) type Side = (Era, Over);
 
-/// What the client can be asked.
-const CAPABILITIES: &str = r#"{"elicitation":{"form":{}},"sampling":{},"roots":{}}"#;
+/// What the client can be asked, and that it follows tasks.
+const CAPABILITIES: &str = r#"{"elicitation":{"form":{}},"sampling":{},"roots":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
 
 /// The cell. `u` is the fixture of the conformance suite, `d` the demo server, `l` names a resource
-/// that it does not list, and `w`, which is there for a modern URL only, sees connections close.
+/// that it does not list, `t` runs its tools as tasks, and `w`, which is there for a modern URL only, sees connections close.
 pub(super) struct Cell {
     /// The client, which can be asked everything.
     pub(super) client: Hearer,
@@ -27,6 +27,8 @@ pub(super) struct Cell {
     pub(super) upstream_side: Side,
     /// `d`
     pub(super) demo: Upstream,
+    /// `t`
+    pub(super) worker: Peer,
     /// `w`
     pub(super) watched: Option<Watched>,
     fixture: Option<Fixture>,
@@ -43,10 +45,15 @@ impl Cell {
         };
         let fixture = (upstream.1 == Over::Http).then(|| Fixture::start(era));
         let linker = Linker::start(upstream);
+        let worker = match upstream.0 {
+            Era::Legacy => worker::legacy(upstream.1, "it"),
+            Era::Modern => worker::modern(upstream.1, "it"),
+        };
         let watched = (upstream == (Era::Modern, Over::Http)).then(|| Watched::start(None));
         let mut tables = table("u", "", &replica(fixture.as_ref(), era));
         tables.push_str(&demo.replica("d"));
         tables.push_str(&table("l", "", &linker.replica()));
+        tables.push_str(&worker.tables("t", ""));
         tables.extend(watched.as_ref().map(|watched| watched.replica("w")));
         let client_ = Hearer::start(client.0, client.1, &config(&tables), CAPABILITIES);
         let mut cell = Self {
@@ -54,11 +61,12 @@ impl Cell {
             client_side: client,
             upstream_side: upstream,
             demo,
+            worker,
             watched,
             fixture,
             _linker: linker,
         };
-        let mut wanted = vec!["u__test_simple_text", "d__whoami", "l__link"];
+        let mut wanted = vec!["u__test_simple_text", "d__whoami", "l__link", "t__must"];
         wanted.extend(cell.watched.as_ref().map(|_| "w__t"));
         eventually("the tools of all upstreams", || {
             let names = cell.names("tools/list", "tools", "name");

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::Era;
+use crate::support::worker::TASKS;
 
 use super::Cell;
 
@@ -39,5 +40,28 @@ pub(super) fn greets_in_its_own_era(cell: &mut Cell) {
     };
     for (method, params) in others {
         assert_eq!(cell.error(method, params)["code"], -32601, "{method}");
+    }
+}
+
+/// What a server can do beyond the core is offered to clients, but for tasks of the other era. What a
+/// client can do is shown to servers that can do it too.
+pub(super) fn extensions(cell: &mut Cell) {
+    let offered = match cell.client_side.0 {
+        Era::Legacy => cell.client.greet_again(),
+        Era::Modern => cell.result("server/discover", ""),
+    };
+    let offered = offered["capabilities"]["extensions"].clone();
+    assert_eq!(offered["x.example/own"], json!({"a": 1}), "{offered}");
+    let modern = (cell.client_side.0, cell.upstream_side.0) == (Era::Modern, Era::Modern);
+    assert_eq!(offered.get(TASKS).is_some(), modern, "{offered}");
+    if modern {
+        cell.client.call("t__must", "{}");
+        let call = cell.worker.calls("must").pop().unwrap().message;
+        let declared = &call["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"];
+        assert_eq!(declared["extensions"], json!({TASKS: {}}), "{call}");
+        cell.call("d__whoami", "{}");
+        let whoami = cell.demo.of("tools/call").pop().unwrap().json();
+        let declared = &whoami["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"];
+        assert_eq!(declared["extensions"], json!({}), "{whoami}");
     }
 }

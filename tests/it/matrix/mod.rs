@@ -16,6 +16,7 @@ mod questions;
 mod resources;
 mod running;
 mod table;
+mod tasks;
 
 use cell::Cell;
 
@@ -106,6 +107,9 @@ matrix! {
     "questions: one after the other" = questions::rounds;
     "questions: before a prompt" = questions::prompt;
     "questions: before a resource" = questions::resource;
+    "tasks: a tool that runs only as one" = tasks::to_its_end;
+    "tasks: their state, giving them up" = tasks::state;
+    "extensions of servers" = greeting::extensions;
 
     cells:
     a_legacy_client_on_a_pipe_uses_a_legacy_child = Legacy over Stdio, Legacy over Stdio;

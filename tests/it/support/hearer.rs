@@ -97,6 +97,11 @@ impl Hearer {
         peer
     }
 
+    /// Shakes hands once more: what is offered now.
+    pub(crate) fn greet_again(&mut self) -> Value {
+        self.initialize()
+    }
+
     fn initialize(&mut self) -> Value {
         let hello = format!(
             r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{{"name":"peer","version":"1"}}}}}}"#,
@@ -317,6 +322,7 @@ fn name(method: &str, params: &str) -> Option<String> {
     let key = match method {
         "tools/call" | "prompts/get" => "name",
         "resources/read" => "uri",
+        "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
         _ => return None,
     };
     let params: Value = serde_json::from_str(&format!("{{{params}}}")).unwrap();

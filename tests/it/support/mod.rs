@@ -22,6 +22,7 @@ pub(crate) mod puppet;
 pub(crate) mod session;
 pub(crate) mod toml;
 pub(crate) mod upstream;
+pub(crate) mod worker;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
