@@ -193,9 +193,9 @@ fn pressed(
         let gauge = MemoryGauge::find(limit).await;
         loop {
             let memory = gauge.read().await;
-            let before = mcp.pressure().level();
+            let before = mcp.intake().pressure().level();
             let now = before.next(memory.used, memory.limit);
-            mcp.pressure().set(now);
+            mcp.intake().pressure().set(now);
             shown.set(f64::from(now.number()));
             if now != before {
                 tracing::warn!(used = memory.used, limit = memory.limit, ?before, ?now, "memory");

@@ -6,6 +6,8 @@ pub mod batch;
 pub mod body;
 pub mod conn;
 pub mod guard;
+mod http;
+pub mod intake;
 pub mod latch;
 pub mod mcp;
 pub mod member;
