@@ -1,4 +1,5 @@
-//! Who talks to us: the HTTP front and the stdio front. Both make the same calls.
+//! Who talks to us: over HTTP, over a connection that began as HTTP, over stdio. All make the same
+//! calls.
 
 pub mod asks;
 pub mod auth;
@@ -15,6 +16,7 @@ pub mod memory;
 pub mod message;
 pub mod negotiate;
 pub mod notes;
+mod opener;
 pub mod outbox;
 pub mod patience;
 pub mod pipe;
@@ -23,7 +25,9 @@ pub mod replay;
 mod running;
 pub mod session;
 pub mod spec;
+mod sse_legacy;
 pub mod stdio;
 pub mod subscribe;
+mod ws;
 
 pub use conn::{HttpFront, Operator, Rules};
