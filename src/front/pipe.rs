@@ -88,7 +88,8 @@ impl Pipe {
     /// A pipe to a client of whom nothing was heard yet, and what is to be written to it.
     pub fn open(gateway: Gateway, intake: Arc<Intake>, guest: Guest) -> (Arc<Self>, Outgoing) {
         let (outbox, outgoing) = Outbox::new();
-        let before = Session::silent().of_principal(guest.who.as_deref().map(Member::who), None);
+        let before =
+            Session::silent(&gateway).of_principal(guest.who.as_deref().map(Member::who), None);
         let pipe = Self {
             gateway,
             intake,

@@ -97,10 +97,11 @@ impl Session {
     }
 
     /// Stands in for a session of a client that has not said hello: it declared nothing.
-    pub fn silent() -> Self {
+    pub fn silent(gateway: &Gateway) -> Self {
         let (key, home) = (rng::draw(), rng::draw());
         let caller = Caller { key, home, ..Caller::silent(Era::Legacy) };
-        Self::of(Version::LEGACY_NEWEST, caller, None, Counts::default())
+        let session = Self::of(Version::LEGACY_NEWEST, caller, None, Counts::default());
+        Self { _leaves: Some(Leaves { gateway: gateway.clone(), home }), ..session }
     }
 
     fn of(version: Version, caller: Caller, demand: Option<Demand>, told: Counts) -> Self {
