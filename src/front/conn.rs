@@ -2,8 +2,10 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,10 +15,10 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1::{self, UpgradeableConnection};
+use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use metrics::{Counter, Gauge};
 use parking_lot::Mutex;
@@ -32,13 +34,17 @@ use crate::telemetry::Meters;
 use super::auth::{self, Keys, WHYS, Why};
 use super::body::{Answer, Counted};
 use super::guard::Guard;
+use super::http::Outcome;
 use super::latch::latch;
 use super::mcp::Mcp;
 use super::member::Member;
 use super::memory::Gauge as MemoryGauge;
 use super::negotiate::accepts;
+use super::opener::Opener;
 use super::patience::Patient;
 use super::spec::ListenSpec;
+use super::sse_legacy::{self, SseLegacy};
+use super::ws;
 
 /// The routes of the operator, mounted by the one who wires: `None` where there is no such route.
 pub type Operator = Arc<dyn Fn(&Parts) -> Option<Response<Bytes>> + Send + Sync>;
@@ -50,6 +56,8 @@ const LINGER: Duration = Duration::from_millis(500);
 const LAST_MAX: Duration = Duration::from_millis(100);
 /// How often it is looked meanwhile whether any connection is left; who has come is let in within it.
 const LINGER_LOOK: Duration = Duration::from_millis(10);
+/// How long a `WebSocket` may take after the grace to say that it is over.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
 /// How often idle sessions are looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(30);
 /// How often it is looked how much memory is used, and where nothing limits it, whether something
@@ -116,7 +124,8 @@ impl Rules {
         *grace.lock() = spec.grace;
     }
 
-    fn grace(&self) -> Duration {
+    /// How long a stop waits for calls.
+    pub(super) fn grace(&self) -> Duration {
         *self.inner.grace.lock()
     }
 }
@@ -147,16 +156,26 @@ impl HttpFront {
 
     /// Serves until `tasks` is told to stop; then answers what runs, up to the grace of the spec.
     pub async fn serve(self, mcp: Mcp, operator: Operator, tasks: &Tasks, meters: &Meters) {
+        let opener = Arc::new(Opener {
+            gateway: mcp.gateway().clone(),
+            intake: Arc::clone(mcp.intake()),
+            rules: self.rules.clone(),
+            tasks: tasks.clone(),
+        });
         let shared = Arc::new(Shared {
             rules: self.rules.clone(),
             strangers: WHYS.map(|why| (why, meters.auth_fail(why.as_str()))),
             mcp,
+            sse: SseLegacy::new(Arc::clone(&opener)),
+            opener,
             operator,
             connections: meters.connections(),
             stopping: tasks.stop_token().clone(),
+            closing: CancellationToken::new(),
+            sockets: Arc::default(),
         });
         let stop = tasks.stop_token().clone();
-        let door = Door { front: &self, shared: &shared, graceful: GracefulShutdown::new(), tasks };
+        let door = Door { front: &self, shared: &shared, tasks };
         tasks.spawn(pressed(shared.mcp.clone(), self.spec.limits.memory_bytes_max, tasks, meters));
         let count = Arc::new(AtomicUsize::new(0));
         let mut reap = tokio::time::interval(REAP_INTERVAL);
@@ -172,12 +191,14 @@ impl HttpFront {
         }
         let until = clock::now() + self.rules.grace();
         door.last(&count).await;
-        let graceful = door.graceful;
         drop(self.listener);
         linger(&count, until).await;
-        if tokio::time::timeout_at(until.into(), graceful.shutdown()).await.is_err() {
+        shared.closing.cancel();
+        none_left(&count, until).await;
+        if count.load(Ordering::Acquire) > shared.sockets.load(Ordering::Acquire) {
             tracing::warn!("some calls did not end within the grace");
         }
+        none_left(&shared.sockets, until + FAREWELL_MAX).await;
     }
 }
 
@@ -193,9 +214,9 @@ fn pressed(
         let gauge = MemoryGauge::find(limit).await;
         loop {
             let memory = gauge.read().await;
-            let before = mcp.pressure().level();
+            let before = mcp.intake().pressure().level();
             let now = before.next(memory.used, memory.limit);
-            mcp.pressure().set(now);
+            mcp.intake().pressure().set(now);
             shown.set(f64::from(now.number()));
             if now != before {
                 tracing::warn!(used = memory.used, limit = memory.limit, ?before, ?now, "memory");
@@ -213,8 +234,12 @@ fn pressed(
 /// We stop. A request may be on its way on a connection that rests: whoever sent it could not know.
 /// So for a moment all connections go on, and each answer says that it is the last one.
 async fn linger(count: &AtomicUsize, until: Instant) {
-    let last = until.min(clock::now() + LINGER);
-    while count.load(Ordering::Acquire) > 0 && clock::now() < last {
+    none_left(count, until.min(clock::now() + LINGER)).await;
+}
+
+/// Waits until no connection is left, or until then.
+async fn none_left(count: &AtomicUsize, until: Instant) {
+    while count.load(Ordering::Acquire) > 0 && clock::now() < until {
         tokio::time::sleep(LINGER_LOOK).await;
     }
 }
@@ -223,7 +248,6 @@ async fn linger(count: &AtomicUsize, until: Instant) {
 struct Door<'a> {
     front: &'a HttpFront,
     shared: &'a Arc<Shared>,
-    graceful: GracefulShutdown,
     tasks: &'a Tasks,
 }
 
@@ -235,7 +259,7 @@ impl Door<'_> {
                 let spec = &self.front.spec;
                 // Where there are too many, dropping the socket closes it.
                 if let Some(counted) = Counted::enter(count, spec.limits.connections_max) {
-                    let connection = self.shared.connection(socket, spec, &self.graceful, counted);
+                    let connection = self.shared.connection(socket, spec, counted);
                     self.tasks.spawn(connection);
                 }
             }
@@ -261,10 +285,17 @@ struct Shared {
     rules: Rules,
     strangers: [(Why, Counter); WHYS.len()],
     mcp: Mcp,
+    sse: SseLegacy,
+    /// For what a connection may become.
+    opener: Arc<Opener>,
     operator: Operator,
     connections: Gauge,
     /// Cancelled when we stop.
     stopping: CancellationToken,
+    /// Cancelled when connections are to end with the answer that they are at.
+    closing: CancellationToken,
+    /// Connections that have become something else than HTTP.
+    sockets: Arc<AtomicUsize>,
 }
 
 impl Shared {
@@ -273,29 +304,35 @@ impl Shared {
         self: &Arc<Self>,
         socket: TcpStream,
         spec: &ListenSpec,
-        graceful: &GracefulShutdown,
         counted: Counted,
     ) -> impl Future<Output = ()> + Send + use<> {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let (shared, connection) = (Arc::clone(self), rng::draw());
+        let (shared, line) = (Arc::clone(self), Arc::new(Line::new()));
+        let asked = Arc::clone(&line);
         let routes = move |request| {
-            let shared = Arc::clone(&shared);
-            async move { Ok::<_, Infallible>(shared.answer(request, connection).await) }
+            let (shared, line) = (Arc::clone(&shared), Arc::clone(&asked));
+            async move { Ok::<_, Infallible>(shared.answer(request, &line).await) }
         };
         let guarded = ServiceBuilder::new().layer(CatchPanicLayer::custom(panicked));
         let service = TowerToHyperService::new(guarded.service_fn(routes));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(spec.limits.header_timeout)
-            .serve_connection(TokioIo::new(Patient::new(socket)), service);
-        let connection = graceful.watch(connection);
-        let gauge = self.connections.clone();
+            .serve_connection(TokioIo::new(Patient::new(socket)), service)
+            .with_upgrades();
+        let (gauge, closing) = (self.connections.clone(), self.closing.clone());
+        let sockets = Arc::clone(&self.sockets);
         async move {
             gauge.increment(1.0);
-            if let Err(error) = connection.await {
+            if let Err(error) = until_closing(connection, closing).await {
                 tracing::debug!(%error, "a connection ended");
+            }
+            let next = line.next.lock().take();
+            if let Some(next) = next {
+                let _socket = Counted::enter(&sockets, usize::MAX);
+                next.await;
             }
             gauge.decrement(1.0);
             drop(counted);
@@ -303,15 +340,15 @@ impl Shared {
     }
 
     /// The answer, which is the last one of its connection if we stop.
-    async fn answer(&self, request: Request<Incoming>, connection: u64) -> Response<Answer> {
-        let mut response = self.route(request, connection).await;
-        if self.stopping.is_cancelled() {
+    async fn answer(&self, request: Request<Incoming>, line: &Line) -> Response<Answer> {
+        let mut response = self.route(request, line).await;
+        if self.stopping.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 
-    async fn route(&self, mut request: Request<Incoming>, connection: u64) -> Response<Answer> {
+    async fn route(&self, mut request: Request<Incoming>, line: &Line) -> Response<Answer> {
         let known = self.rules.inner.admission.load().guard.check(request.uri(), request.headers());
         if let Err(stranger) = known {
             let text = format!(
@@ -326,8 +363,11 @@ impl Shared {
         auth::strip(request.headers_mut());
         let wants_page = request.method() == Method::GET && accepts(request.headers(), "text/html");
         match request.uri().path() {
-            "/mcp" => self.mcp.handle(request, who, connection).await,
-            "/" if !wants_page => self.mcp.handle(request, who, connection).await,
+            "/mcp" => self.mcp.handle(request, who, line.number).await,
+            "/" if !wants_page => self.mcp.handle(request, who, line.number).await,
+            sse_legacy::STREAM => either(self.sse.open(&request, who)),
+            sse_legacy::MESSAGES => either(self.sse.message(request, who).await),
+            ws::PATH => self.socket(request, who, line),
             _ => self.other(request),
         }
     }
@@ -352,6 +392,22 @@ impl Shared {
         })
     }
 
+    /// The connection becomes a WebSocket once the answer is written.
+    fn socket(
+        &self,
+        mut request: Request<Incoming>,
+        who: Option<Arc<Member>>,
+        line: &Line,
+    ) -> Response<Answer> {
+        match ws::open(&self.opener, &mut request, who) {
+            Ok((response, next)) => {
+                *line.next.lock() = Some(Box::pin(next));
+                response
+            }
+            Err(refused) => refused,
+        }
+    }
+
     fn other(&self, request: Request<Incoming>) -> Response<Answer> {
         let (parts, _) = request.into_parts();
         if let Some(response) = (self.operator)(&parts) {
@@ -362,6 +418,45 @@ impl Shared {
             plain(StatusCode::NOT_FOUND, &ErrorBody::new(INVALID_REQUEST, text))
         }
     }
+}
+
+/// Serves a connection, which ends with the answer that it is at when it is to close.
+async fn until_closing<S, B>(
+    connection: UpgradeableConnection<TokioIo<Patient<TcpStream>>, S>,
+    closing: CancellationToken,
+) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        served = &mut connection => served,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+/// One connection.
+struct Line {
+    /// What tells it from others.
+    number: u64,
+    /// What it becomes when HTTP is done with it.
+    next: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self { number: rng::draw(), next: Mutex::default() }
+    }
+}
+
+fn either(outcome: Outcome) -> Response<Answer> {
+    outcome.unwrap_or_else(|refused| refused)
 }
 
 /// A bug of ours ends one call and nothing else: the client is told, and the connection lives.

@@ -5,21 +5,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::ACCEPT;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Request, Response, StatusCode,
 };
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
-use metrics::Counter;
+use hyper::body::Incoming;
 
-use crate::base::{Fault, Kind, Principal, Tasks, clock};
+use crate::base::{Principal, Tasks};
 use crate::gateway::{self, Call, Gateway, Reply, Wish, answer};
 use crate::proto::envelope::{Envelope, Shape, Why, split};
-use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, PARSE, result_message};
+use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, result_message};
 use crate::proto::ladder::{self, Head, Header};
 use crate::proto::{Era, Method, Version, batch, era, legacy};
 use crate::telemetry::Meters;
@@ -29,11 +27,15 @@ use crate::upstream::{Caller, Told};
 use super::asks::{Asks, CallAsks};
 use super::batch::{Part, Taken, all, take};
 use super::body::{Answer, Counted, Held, Stream};
+use super::http::{
+    Outcome, accepted, crowded, document, empty, not_allowed, overloaded, receive, refuse, stream,
+};
+use super::intake::Intake;
 use super::member::Member;
 use super::message::{abilities, malformed, modern_caller, notified, say, settle};
 use super::negotiate::{accepts, is_json};
 use super::notes::Notes;
-use super::pressure::{Level, Pressure};
+use super::pressure::Level;
 use super::running::{CallFuture, First, Nothing, Running};
 use super::session::{Entered, Session, Sessions};
 use super::spec::LimitSpec;
@@ -42,11 +44,9 @@ use super::subscribe::{Listening, Standing, Subscription, Tidings};
 /// Where memory is short, sessions may be idle for this part of the usual time.
 const THRIFT: u32 = 4;
 
-/// Bodies of up to so many bytes are read whatever the pressure: what is no request, a cancellation
-/// say, is never refused, and shows by its body.
-const SMALL_BYTES: u64 = 64 * 1024;
+/// What may be done at the endpoint.
+const METHODS: &str = "POST, GET, DELETE";
 
-const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The MCP endpoint. Clones share it.
@@ -59,37 +59,18 @@ pub struct Mcp {
 struct Shared {
     gateway: Gateway,
     sessions: Sessions,
-    limits: LimitSpec,
+    intake: Arc<Intake>,
     tasks: Tasks,
-    inflight: Arc<AtomicUsize>,
-    streams: Arc<AtomicUsize>,
     /// Bytes that are kept for clients that come back, in all.
     replayed: Arc<AtomicUsize>,
-    pressure: Pressure,
-    shed: Counter,
-    shed_principal: Counter,
-    shed_memory: Counter,
 }
 
 impl Mcp {
     /// An endpoint in front of a gateway. `tasks` run calls that their clients left behind.
     pub fn new(gateway: Gateway, limits: LimitSpec, tasks: Tasks, meters: &Meters) -> Self {
         let sessions = Sessions::new(limits.sessions_max, meters.sessions(Era::Legacy.as_str()));
-        let (inflight, streams, replayed) = Default::default();
-        let pressure = Pressure::new(tasks.stop_token().clone());
-        let shared = Shared {
-            gateway,
-            sessions,
-            limits,
-            tasks,
-            inflight,
-            streams,
-            replayed,
-            pressure,
-            shed: meters.shed("front"),
-            shed_principal: meters.shed("principal"),
-            shed_memory: meters.shed("memory"),
-        };
+        let intake = Arc::new(Intake::new(limits, tasks.stop_token().clone(), meters));
+        let shared = Shared { gateway, sessions, intake, tasks, replayed: Arc::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -98,15 +79,20 @@ impl Mcp {
         &self.shared.sessions
     }
 
-    /// How near its limit the memory is: what it takes goes by that.
-    pub fn pressure(&self) -> &Pressure {
-        &self.shared.pressure
+    /// How much it takes. Other fronts of the same gateway take from the same.
+    pub fn intake(&self) -> &Arc<Intake> {
+        &self.shared.intake
+    }
+
+    /// The gateway behind it.
+    pub fn gateway(&self) -> &Gateway {
+        &self.shared.gateway
     }
 
     /// Forgets sessions that were idle for too long, sooner where memory is short.
     pub fn reap(&self, now: Instant) {
-        let thrifty = self.shared.pressure.level() >= Level::Thrifty;
-        let idle_max = self.shared.limits.session_idle_max;
+        let thrifty = self.shared.intake.pressure().level() >= Level::Thrifty;
+        let idle_max = self.shared.intake.limits().session_idle_max;
         self.shared.sessions.reap(now, if thrifty { idle_max / THRIFT } else { idle_max });
     }
 
@@ -122,7 +108,7 @@ impl Mcp {
             HttpMethod::POST => self.post(request, who, connection).await,
             HttpMethod::GET => self.get(request.headers(), who.as_deref()),
             HttpMethod::DELETE => self.delete(request.headers(), who.as_deref()),
-            _ => not_allowed(),
+            _ => not_allowed(METHODS),
         }
         .unwrap_or_else(|refused| refused)
     }
@@ -146,15 +132,7 @@ impl Mcp {
             let text = "the Content-Type must be application/json";
             return Err(refuse(415, None, &ErrorBody::new(INVALID_REQUEST, text)));
         }
-        let Some(counted) = Counted::enter(&self.shared.inflight, self.shared.limits.inflight_max)
-        else {
-            self.shared.shed.increment(1);
-            return Err(overloaded(None, "the gateway is at its bound of calls in flight"));
-        };
-        if body.size_hint().upper().is_none_or(|bytes| bytes > SMALL_BYTES) {
-            self.has_memory(None)?;
-        }
-        let body = self.read(body).await?;
+        let (body, counted) = receive(&self.shared.intake, body).await?;
         if batch::is_batch(&body) {
             self.has_memory(None)?;
             return self.batch(&body, &parts.headers, who, counted).await;
@@ -186,54 +164,17 @@ impl Mcp {
         }
     }
 
-    /// Takes the place of a request among those of its principal. What is no request (an answer, a
-    /// cancellation) needs none, and is never refused.
+    /// Takes the place of a request among those of its principal, which is told in-band that there is
+    /// none, as nobody else is concerned. What is no request (an answer, a cancellation) needs none,
+    /// and is never refused.
     fn asked(&self, who: Option<&Member>, shape: &Envelope) -> Result<Option<Counted>, ErrorBody> {
         let asking = who.filter(|_| shape.shape == Shape::Request);
-        let asked = asking.map(|member| member.ask(clock::now())).transpose();
-        asked.map_err(|fault| self.at_its_bound(&fault))
+        self.shared.intake.ask(asking).map_err(|fault| answer::error(&fault, None))
     }
 
     /// Whether there is memory for one more request.
     fn has_memory(&self, asked: Option<&[u8]>) -> Result<(), Response<Answer>> {
-        if self.shared.pressure.refuses() { Err(self.short_of_memory(asked)) } else { Ok(()) }
-    }
-
-    fn short_of_memory(&self, asked: Option<&[u8]>) -> Response<Answer> {
-        self.shared.shed_memory.increment(1);
-        overloaded(asked, "the gateway is short of memory")
-    }
-
-    /// A principal is at a bound of its own: it is told in-band, as nobody else is concerned.
-    fn at_its_bound(&self, fault: &Fault) -> ErrorBody {
-        self.shared.shed_principal.increment(1);
-        answer::error(fault, None)
-    }
-
-    async fn read(&self, body: Incoming) -> Result<Bytes, Response<Answer>> {
-        let max = self.shared.limits.body_bytes_max;
-        let too_large = || {
-            let text = format!("the request is larger than {max} bytes");
-            let error = answer::error(&Fault::gateway(Kind::TooLarge, text), None);
-            let mut refused = refuse(413, None, &error);
-            refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            refused
-        };
-        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if announced > max {
-            return Err(too_large());
-        }
-        let whole = Limited::new(body, max).collect();
-        match tokio::time::timeout(self.shared.limits.body_timeout, whole).await {
-            Ok(Ok(whole)) => Ok(whole.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => {
-                Err(refuse(400, None, &ErrorBody::new(PARSE, "the request body broke off")))
-            }
-            Err(_) => {
-                Err(refuse(408, None, &ErrorBody::new(PARSE, "the request body took too long")))
-            }
-        }
+        self.shared.intake.has_memory().map_err(|fault| overloaded(asked, &fault))
     }
 
     async fn modern(&self, message: Box<Message>) -> Outcome {
@@ -268,7 +209,7 @@ impl Mcp {
             .map_err(|error| message.refuse(400, &error))?;
         let held = self.stream(message.who.as_deref(), message.id())?;
         subscription.taken().await;
-        let stop = self.shared.pressure.stream();
+        let stop = self.shared.intake.pressure().stream();
         let events = Listening::new(subscription, tidings, stop);
         Ok(stream(Stream::new(events, held)))
     }
@@ -307,19 +248,14 @@ impl Mcp {
         let params = message.shape.params.map(|span| span.of(&message.body));
         let hello = legacy::read_initialize(params)
             .map_err(|text| message.refuse(400, &ErrorBody::new(INVALID_PARAMS, text)))?;
-        if self.shared.pressure.is_closed() {
-            return Err(self.short_of_memory(message.id()));
-        }
+        let own = self.shared.intake.open_session(message.who.as_deref());
+        let own = own.map_err(|full| crowded(message.id(), &full))?;
         let result = self.shared.gateway.snapshot().initialize(hello.version);
-        let own = message.who.as_deref().map(Member::open_session).transpose();
-        let own = own.map_err(|fault| message.refuse(200, &self.at_its_bound(&fault)))?;
-        let mut session = Session::new(&hello, &self.shared.gateway);
-        if let Some((member, counted)) = message.who.as_deref().zip(own) {
-            session = session.of_principal(Arc::clone(member.who()), counted);
-        }
+        let session = Session::new(&hello, &self.shared.gateway)
+            .of_principal(message.who.as_deref().map(Member::who), own);
         let Ok(id) = self.shared.sessions.open(session) else {
-            self.shared.shed.increment(1);
-            return Err(overloaded(message.id(), "the gateway is at its bound of sessions"));
+            let full = self.shared.intake.full("the gateway is at its bound of sessions");
+            return Err(overloaded(message.id(), &full));
         };
         let mut response = document(200, result_message(message.id().unwrap_or(b"null"), &result));
         if let Ok(id) = HeaderValue::from_str(&id) {
@@ -514,7 +450,7 @@ impl Mcp {
             })?;
             return Ok(stream(Stream::new(events, held)));
         }
-        let stop = self.shared.pressure.stream();
+        let stop = self.shared.intake.pressure().stream();
         let tidings = Tidings::of(&self.shared.gateway, &session);
         let events = Standing::new(session, tidings, stop);
         Ok(stream(Stream::new(events, held)))
@@ -530,30 +466,9 @@ impl Mcp {
 
     /// The places of one more open stream. `asked` is the id of the request that opens it.
     fn stream(&self, who: Option<&Member>, asked: Option<&[u8]>) -> Result<Held, Response<Answer>> {
-        let own = who.map(Member::open_stream).transpose();
-        let own = own.map_err(|fault| {
-            let error = self.at_its_bound(&fault);
-            if asked.is_some() {
-                return refuse(200, asked, &error);
-            }
-            // A GET is no message that could be answered in-band.
-            let mut refused = refuse(429, None, &error);
-            refused.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            refused
-        })?;
-        if self.shared.pressure.is_closed() {
-            return Err(self.short_of_memory(asked));
-        }
-        let max = self.shared.limits.streams_max;
-        let all = Counted::enter(&self.shared.streams, max).ok_or_else(|| {
-            self.shared.shed.increment(1);
-            overloaded(asked, "the gateway is at its bound of open streams")
-        })?;
-        Ok(Held { all: Some(all), own })
+        self.shared.intake.open_stream(who).map_err(|full| crowded(asked, &full))
     }
 }
-
-type Outcome = Result<Response<Answer>, Response<Answer>>;
 
 /// A message that arrived by POST. Boxed on its way: it is handed from one future to the next.
 struct Message {
@@ -596,50 +511,5 @@ fn head(headers: &HeaderMap) -> Head<'_> {
 /// Modern servers have neither GET nor DELETE (2026-07-28, "Earlier Streamable HTTP Revisions").
 fn legacy_only(headers: &HeaderMap) -> Result<(), Response<Answer>> {
     let version = headers.get(PROTOCOL_VERSION).and_then(|value| value.to_str().ok());
-    if version.is_some_and(era::names_modern) { not_allowed().map(|_| ()) } else { Ok(()) }
-}
-
-// === answers ===
-
-fn document(status: u16, body: impl Into<Bytes>) -> Response<Answer> {
-    let mut response = Response::new(Answer::whole(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-fn refuse(status: u16, id: Option<&[u8]>, error: &ErrorBody) -> Response<Answer> {
-    document(status, error.message(id))
-}
-
-fn overloaded(id: Option<&[u8]>, text: &'static str) -> Response<Answer> {
-    let fault = Fault::gateway(Kind::Overloaded, text).retry_after(Some(Duration::from_secs(1)));
-    let mut response = refuse(503, id, &answer::error(&fault, None));
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
-}
-
-fn empty(status: StatusCode) -> Response<Answer> {
-    let mut response = Response::new(Answer::whole(Bytes::new()));
-    *response.status_mut() = status;
-    response
-}
-
-fn accepted() -> Response<Answer> {
-    empty(StatusCode::ACCEPTED)
-}
-
-fn not_allowed() -> Outcome {
-    let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
-    Err(response)
-}
-
-fn stream(stream: Stream) -> Response<Answer> {
-    let mut response = Response::new(Answer::Stream(stream));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(BUFFERING, HeaderValue::from_static("no"));
-    response
+    if version.is_some_and(era::names_modern) { not_allowed(METHODS).map(|_| ()) } else { Ok(()) }
 }

@@ -1,4 +1,5 @@
-//! Who talks to us: the HTTP front and the stdio front. Both make the same calls.
+//! Who talks to us: over HTTP, over a connection that began as HTTP, over stdio. All make the same
+//! calls.
 
 pub mod asks;
 pub mod auth;
@@ -6,6 +7,8 @@ pub mod batch;
 pub mod body;
 pub mod conn;
 pub mod guard;
+mod http;
+pub mod intake;
 pub mod latch;
 pub mod mcp;
 pub mod member;
@@ -13,13 +16,18 @@ pub mod memory;
 pub mod message;
 pub mod negotiate;
 pub mod notes;
+mod opener;
+pub mod outbox;
 pub mod patience;
+pub mod pipe;
 pub mod pressure;
 pub mod replay;
 mod running;
 pub mod session;
 pub mod spec;
+mod sse_legacy;
 pub mod stdio;
 pub mod subscribe;
+mod ws;
 
 pub use conn::{HttpFront, Operator, Rules};

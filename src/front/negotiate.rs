@@ -1,7 +1,7 @@
-//! Pure: what a request's `Accept` and `Content-Type` say.
+//! Pure: what a request's `Accept`, `Content-Type` and headers that list words say.
 
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Whether the client takes answers of this type. A client that says nothing takes everything.
 pub fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
@@ -45,11 +45,18 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
+/// The words of a header that lists some, over all its lines (RFC 9110, 5.6.1).
+pub fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).into_iter();
+    let words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    words.map(<[u8]>::trim_ascii).filter(|word| !word.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn with(name: http::HeaderName, value: &str) -> HeaderMap {
+    fn with(name: HeaderName, value: &str) -> HeaderMap {
         HeaderMap::from_iter([(name, value.parse().unwrap())])
     }
 
@@ -69,6 +76,15 @@ mod tests {
             assert!(!takes(bad), "{bad}");
         }
         assert!(accepts(&HeaderMap::new(), "text/event-stream"));
+    }
+
+    #[test]
+    fn words_are_listed_over_all_lines() {
+        let mut headers = with(http::header::CONNECTION, "keep-alive , Upgrade");
+        headers.append(http::header::CONNECTION, ",x,".parse().unwrap());
+        let all: Vec<_> = tokens(&headers, http::header::CONNECTION).collect();
+        assert_eq!(all, [&b"keep-alive"[..], b"Upgrade", b"x"]);
+        assert_eq!(tokens(&headers, ACCEPT).count(), 0);
     }
 
     #[test]

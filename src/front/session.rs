@@ -97,10 +97,11 @@ impl Session {
     }
 
     /// Stands in for a session of a client that has not said hello: it declared nothing.
-    pub fn silent() -> Self {
+    pub fn silent(gateway: &Gateway) -> Self {
         let (key, home) = (rng::draw(), rng::draw());
         let caller = Caller { key, home, ..Caller::silent(Era::Legacy) };
-        Self::of(Version::LEGACY_NEWEST, caller, None, Counts::default())
+        let session = Self::of(Version::LEGACY_NEWEST, caller, None, Counts::default());
+        Self { _leaves: Some(Leaves { gateway: gateway.clone(), home }), ..session }
     }
 
     fn of(version: Version, caller: Caller, demand: Option<Demand>, told: Counts) -> Self {
@@ -122,13 +123,16 @@ impl Session {
         }
     }
 
-    /// The session belongs to a principal, and counts as one of its sessions while it lives.
+    /// The session belongs to a principal, if clients are asked who they are, and holds its place
+    /// among the sessions of it while it lives.
     #[must_use]
-    pub fn of_principal(mut self, who: Arc<Principal>, counted: Counted) -> Self {
-        let caller = self.caller.get_mut();
-        let key = who.key();
-        *caller = Arc::new(Caller { who: Some(who), key, ..Caller::clone(caller) });
-        Self { _counted: Some(counted), ..self }
+    pub fn of_principal(mut self, who: Option<&Arc<Principal>>, counted: Option<Counted>) -> Self {
+        if let Some(who) = who {
+            let caller = self.caller.get_mut();
+            let (who, key) = (Some(Arc::clone(who)), who.key());
+            *caller = Arc::new(Caller { who, key, ..Caller::clone(caller) });
+        }
+        Self { _counted: counted, ..self }
     }
 
     /// Whether it is the session of this principal; of nobody, where nobody is asked.
@@ -394,8 +398,8 @@ mod tests {
         let name = |name| Principal::new(PrincipalName::new(name).unwrap());
         let (alice, bob) = (name("alice"), name("bob"));
         let count = Arc::default();
-        let counted = Counted::enter(&count, 1).unwrap();
-        let owned = session().of_principal(Arc::new(alice.clone()), counted);
+        let counted = Counted::enter(&count, 1);
+        let owned = session().of_principal(Some(&Arc::new(alice.clone())), counted);
         let (hers, nobodys) = (all.open(owned).unwrap(), all.open(session()).unwrap());
         assert!(all.get(&hers, Some(&alice)).is_some());
         assert!(all.get(&hers, Some(&bob)).is_none() && all.get(&hers, None).is_none());

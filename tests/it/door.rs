@@ -124,7 +124,7 @@ fn a_page_of_somewhere_else_is_refused() {
 #[test]
 fn a_strange_host_is_refused_on_every_route() {
     let gateway = gateway("");
-    for path in ["/mcp", "/", "/health", "/metrics", "/nothing"] {
+    for path in ["/mcp", "/sse", "/messages", "/ws", "/", "/health", "/metrics", "/nothing"] {
         for method in ["GET", "POST", "DELETE"] {
             let url = format!("{}{path}", gateway.base);
             let reply = Http::send(method, &url, &[("Host", "evil.example")], "");

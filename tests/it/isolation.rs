@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::duplex::{Duplex, KINDS};
 use crate::support::toml::{demo, upstream, url};
 use crate::support::{Demo, Gateway, Http, eventually, listed, metric, replicas_up};
 
@@ -55,6 +56,25 @@ fn each_client_session_has_a_child_of_its_own_which_ends_with_it() {
     assert_eq!(reply.status, 204, "{}", reply.body);
     eventually("its child to end", || (!is_alive(pids[0])).then_some(()));
     assert!(pids[1..].iter().all(|pid| is_alive(*pid)), "the others stay");
+}
+
+#[test]
+fn a_connection_that_is_a_session_has_a_child_of_its_own_with_or_without_a_handshake() {
+    let gateway = gateway(&[demo(&["--era", "legacy"])]);
+    for kind in KINDS {
+        for greets in [true, false] {
+            let mut client = Duplex::connect(kind, &gateway);
+            if greets {
+                client.greet("2025-11-25", "{}");
+            }
+            let call = crate::support::session::call("1", "u__whoami", "");
+            let answer = client.ask(&call);
+            let own = answer["result"]["structuredContent"]["pid"].as_u64().unwrap();
+            assert_ne!(own, pid(&gateway, &session(&gateway)));
+            client.hang_up();
+            eventually("its child to end", || (!is_alive(own)).then_some(()));
+        }
+    }
 }
 
 #[test]

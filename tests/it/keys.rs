@@ -9,8 +9,19 @@ use crate::support::upstream::{Upstream, config};
 use crate::support::{Gateway, Http, Reply, StdioClient, eventually};
 
 const OPEN: [&str; 3] = ["/health", "/health/live", "/health/ready"];
-const CLOSED: [&str; 8] =
-    ["/mcp", "/mcp/view", "/", "/metrics", "/api/v1/tools", "/health/", "/nothing", "/%68ealth"];
+const CLOSED: [&str; 11] = [
+    "/mcp",
+    "/mcp/view",
+    "/sse",
+    "/messages",
+    "/ws",
+    "/",
+    "/metrics",
+    "/api/v1/tools",
+    "/health/",
+    "/nothing",
+    "/%68ealth",
+];
 
 fn is_refused(reply: &Reply) -> bool {
     if reply.status != 401 {

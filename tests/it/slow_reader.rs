@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use waypost::base::clock;
 
 use crate::support::client::Open;
+use crate::support::duplex::{Duplex, KINDS};
 use crate::support::procfs::resident_kib;
 use crate::support::puppet::{Offer, Puppet, Seen, Wire};
+use crate::support::session::call;
 use crate::support::toml::{command, upstream, url};
 use crate::support::{Era, Gateway, Http, PATIENCE, StdioClient, eventually, listed};
 
@@ -185,6 +187,33 @@ fn a_client_that_stops_reading_does_not_hold_up_a_child_that_others_use() {
         assert!(grown < MEMORY_GROWTH_KIB, "{client:?}: grew by {grown} KiB");
         let last = read_on(&mut stream);
         assert_eq!(last["result"]["content"][0]["text"], "after the flood", "{last}");
+    }
+}
+
+#[test]
+fn a_client_of_a_connection_both_ways_that_stops_reading_costs_bounded_memory_too() {
+    let (puppet, written) = flooding(Era::Modern);
+    let gateway = Gateway::start(&upstream("u", "", &[url(&puppet.url)]));
+    listed(&gateway, "u__t");
+    for kind in KINDS {
+        written.store(0, Ordering::SeqCst);
+        let before = resident_kib(gateway.pid());
+        let mut client = Duplex::greeted(kind, &gateway, "{}");
+        client.send(&call("\"f\"", "u__flood", r#""_meta":{"progressToken":"p"}"#));
+        let mut most = 0;
+        stands_still(&|| written.load(Ordering::SeqCst), || {
+            most = most.max(resident_kib(gateway.pid()));
+            others(&gateway);
+        });
+        let grown = most.saturating_sub(before);
+        assert!(grown < MEMORY_GROWTH_KIB, "{kind:?}: grew by {grown} KiB");
+        loop {
+            let message = client.next();
+            if message["id"] == "f" {
+                assert_eq!(message["result"]["content"][0]["text"], "after the flood");
+                break;
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::app::signals::Signals;
 use crate::app::{App, Process};
 use crate::base::Tasks;
 use crate::config::CliOverrides;
-use crate::front;
+use crate::front::{self, intake::Intake};
 use crate::telemetry::Meters;
 
 /// Serves one client until its input ends or a signal comes; what it has asked is answered first, and
@@ -22,9 +22,9 @@ pub(crate) async fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let reloader = Reloader::new(first, None, &app.meters)?;
     let tasks = Tasks::new();
     let stop = tasks.stop_token().clone();
-    let limits = spec.listen.limits;
+    let intake = Intake::new(spec.listen.limits, stop.clone(), &app.meters);
     let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
-    let serving = front::stdio::serve(app.gateway.clone(), limits, &tasks, input, output);
+    let serving = front::stdio::serve(app.gateway.clone(), intake, &tasks, input, output);
     let stopping = async {
         signals.next().await;
         stop.cancel();

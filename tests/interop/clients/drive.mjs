@@ -2,7 +2,7 @@
 // plan, and print one JSON line with what came. Judging the answers is the runner's work, so that
 // every client is measured by the same rules.
 //
-// Usage of a client: node CLIENT.mjs PLAN MODE http URL
+// Usage of a client: node CLIENT.mjs PLAN MODE http|sse|ws URL
 //                    node CLIENT.mjs PLAN MODE stdio COMMAND [ARG...]
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,8 +12,8 @@ const LOOK_MS = 20; // between two looks at whether notices came
 
 export function target() {
     const [planFile, mode, transport, ...rest] = process.argv.slice(2);
-    if (!planFile || !mode || !['http', 'stdio'].includes(transport) || rest.length === 0) {
-        console.error('usage: CLIENT.mjs PLAN MODE (http URL | stdio COMMAND [ARG...])');
+    if (!planFile || !mode || !['http', 'sse', 'ws', 'stdio'].includes(transport) || rest.length === 0) {
+        console.error('usage: CLIENT.mjs PLAN MODE (http|sse|ws URL | stdio COMMAND [ARG...])');
         process.exit(2);
     }
     const plan = JSON.parse(readFileSync(planFile, 'utf8'));

@@ -2,7 +2,7 @@
 
 Does the same steps as drive.mjs and prints the same JSON line.
 
-Usage: py.py PLAN MODE http URL
+Usage: py.py PLAN MODE http|sse URL
        py.py PLAN MODE stdio COMMAND [ARG...]
 """
 
@@ -15,6 +15,7 @@ import warnings
 from pathlib import Path
 
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.sse import sse_client
 from mcp.types import CreateMessageResult, ElicitResult, PromptReference, ResourceTemplateReference, TextContent
 
 MODERN = "2026-07-28"
@@ -162,13 +163,17 @@ def describe(error):
 
 
 def main():
-    if len(sys.argv) < 5 or sys.argv[3] not in ("http", "stdio"):
-        sys.exit("usage: py.py PLAN MODE (http URL | stdio COMMAND [ARG...])")
+    if len(sys.argv) < 5 or sys.argv[3] not in ("http", "sse", "stdio"):
+        sys.exit("usage: py.py PLAN MODE (http|sse URL | stdio COMMAND [ARG...])")
     # Subscribing is deprecated, and what a legacy client has.
     warnings.simplefilter("ignore", DeprecationWarning)
     plan_file, mode, transport, target, *args = sys.argv[1:]
     plan = json.loads(Path(plan_file).read_text(encoding="utf-8"))
-    server = target if transport == "http" else StdioServerParameters(command=target, args=args)
+    server = {
+        "http": lambda: target,
+        "sse": lambda: sse_client(target),
+        "stdio": lambda: StdioServerParameters(command=target, args=args),
+    }[transport]()
     report = {
         "client": "py", "mode": mode, "transport": transport, "era_negotiated": None,
         "lists": {}, "steps": [], "stray_errors": [], "ok": False, "error": None,

@@ -1,7 +1,9 @@
 // TypeScript SDK v1: it speaks the 2025-11-25 revision only, so MODE is always legacy.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { WebSocketClientTransport } from '@modelcontextprotocol/sdk/client/websocket.js';
 import {
     CreateMessageRequestSchema, ElicitRequestSchema, PromptListChangedNotificationSchema, ResourceListChangedNotificationSchema, ResourceUpdatedNotificationSchema,
     ToolListChangedNotificationSchema
@@ -15,10 +17,12 @@ const options = { timeout: to.plan.timeout_seconds * 1000 };
 const client = new Client({ name: 'interop-ts-v1', version: '1.0.0' }, { capabilities: able });
 client.setRequestHandler(ElicitRequestSchema, async () => elicited(to.plan));
 client.setRequestHandler(CreateMessageRequestSchema, async request => sampled(request));
-const transport =
-    to.transport === 'http'
-        ? new StreamableHTTPClientTransport(new URL(to.url))
-        : new StdioClientTransport({ command: to.command, args: to.args });
+const transport = {
+    http: () => new StreamableHTTPClientTransport(new URL(to.url)),
+    sse: () => new SSEClientTransport(new URL(to.url)),
+    ws: () => new WebSocketClientTransport(new URL(to.url)),
+    stdio: () => new StdioClientTransport({ command: to.command, args: to.args })
+}[to.transport]();
 
 // The client object does not tell the negotiated revision; the hook that hands it
 // to the transport does.

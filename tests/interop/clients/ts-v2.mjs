@@ -1,5 +1,5 @@
 // TypeScript client v2. MODE is `legacy` (initialize) or `auto` (server/discover first).
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { able, drive, elicited, sampled, target } from './drive.mjs';
 
@@ -13,10 +13,11 @@ const client = new Client(
 );
 client.setRequestHandler('elicitation/create', async () => elicited(to.plan));
 client.setRequestHandler('sampling/createMessage', async request => sampled(request));
-const transport =
-    to.transport === 'http'
-        ? new StreamableHTTPClientTransport(new URL(to.url))
-        : new StdioClientTransport({ command: to.command, args: to.args });
+const transport = {
+    http: () => new StreamableHTTPClientTransport(new URL(to.url)),
+    sse: () => new SSEClientTransport(new URL(to.url)),
+    stdio: () => new StdioClientTransport({ command: to.command, args: to.args })
+}[to.transport]();
 
 const isLegacy = () => client.getProtocolEra() === 'legacy';
 

@@ -312,7 +312,7 @@ impl Open {
     }
 }
 
-fn read_head(reader: &mut BufReader<TcpStream>) -> (u16, Headers) {
+pub(super) fn read_head(reader: &mut BufReader<TcpStream>) -> (u16, Headers) {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap_or_default();
     let status = line.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);

@@ -8,6 +8,7 @@
 
 pub(crate) mod caller;
 pub(crate) mod client;
+pub(crate) mod duplex;
 pub(crate) mod fake;
 pub(crate) mod hearer;
 pub(crate) mod kept;
