@@ -115,7 +115,9 @@ impl Try<'_> {
                 }
                 Ok(Got::Done(done))
             }
-            Ok(Frame::Note(_) | Frame::Ask(_) | Frame::Alive) => Err(self.pool.nobody()),
+            Ok(Frame::Note(_) | Frame::Ask(_) | Frame::Alive | Frame::Away(_)) => {
+                Err(self.pool.nobody())
+            }
             Err(fault) => {
                 flight.end(&Outcome::of_fault(&fault), false);
                 if doubtful(&fault) {
@@ -172,6 +174,7 @@ impl Try<'_> {
             match frame {
                 Frame::Note(bytes) => tell(Told::Note(bytes)),
                 Frame::Ask(ask) => tell(Told::Ask(ask)),
+                Frame::Away(wait) => tell(Told::Away(wait)),
                 Frame::Alive => {}
                 Frame::Done(_) | Frame::Large(_) => return Ok(frame),
             }

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod message;
 pub mod negotiate;
 pub mod notes;
+pub mod parting;
 pub mod patience;
 pub mod pressure;
 pub mod replay;

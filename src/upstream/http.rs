@@ -526,7 +526,7 @@ impl HttpExchange {
         Err(protocol("its answer cannot be read: it is neither one message nor a message a line"))
     }
 
-    /// The next thing on the stream; `None` if it ended and is taken up again.
+    /// The next thing on the stream; `None` if it broke off and is taken up again.
     async fn next_event(&mut self) -> Result<Option<Frame>, Fault> {
         loop {
             let State::Stream { framer, body } = &mut self.state else {
@@ -574,7 +574,8 @@ impl HttpExchange {
                         let done = Done { message: event.data, answer, status: 200 };
                         return Ok(Some(Frame::Done(done)));
                     }
-                    return self.take_up("its stream ended before the answer").map(|()| None);
+                    self.take_up("its stream ended before the answer")?;
+                    return Ok(self.resume.wait.map(Frame::Away));
                 }
                 Some(Err(fault)) => return self.take_up(&fault.message).map(|()| None),
                 Some(Ok(frame)) => {

@@ -57,6 +57,7 @@ mod resumed;
 mod reuse;
 mod rmcp_peers;
 mod rounds;
+mod sent_away;
 mod sessions;
 mod shares;
 mod skew;
