@@ -157,12 +157,16 @@ mod tests {
             assert!(matches!(over_http(Ok(error(400, code, "null"))), Verdict::Legacy), "{code}");
         }
         assert!(matches!(over_http(Ok(error(401, -32001, "null"))), Verdict::Unknown(_)));
+        assert!(matches!(over_http(Ok(error(500, -32603, "null"))), Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn a_result_that_no_discover_has_is_of_a_legacy_server() {
         for other in ["{}", r#"{"hello":"there"}"#] {
             let other = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{other}}}"#);
             assert!(matches!(over_http(Ok(done(200, &other))), Verdict::Legacy), "{other}");
             assert!(matches!(over_stdio(Ok(done(200, &other))), Verdict::Legacy), "{other}");
         }
-        assert!(matches!(over_http(Ok(error(500, -32603, "null"))), Verdict::Unknown(_)));
     }
 
     #[test]

@@ -207,9 +207,9 @@ impl HttpLink {
         Err(status_fault(response.status(), response.headers(), self.has_session()))
     }
 
-    /// Sends a whole answer to a question of the server. It is not waited for.
-    pub fn reply(&self, answer: Vec<u8>) {
-        Back::Http(self.clone(), self.inner.tasks.clone()).send(answer);
+    /// The way back for an answer to a question of the server.
+    pub fn back(&self) -> Back {
+        Back::Http(self.clone(), self.inner.tasks.clone())
     }
 
     /// Opens the legacy stream for what belongs to no request; `None` if the server has none.
@@ -639,8 +639,7 @@ impl After {
     /// The way back for an answer to a question in the middle of our request. Modern servers have
     /// no such questions.
     fn back(&self) -> Option<Back> {
-        let link = self.legacy.clone()?;
-        Some(Back::Http(link, self.tasks.clone()))
+        self.legacy.as_ref().map(HttpLink::back)
     }
 }
 

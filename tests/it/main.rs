@@ -11,6 +11,7 @@
 mod abandoned;
 mod abilities;
 mod asks;
+mod asks_beside;
 mod bad_upstreams;
 mod batch;
 mod bounds;
