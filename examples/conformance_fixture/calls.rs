@@ -23,7 +23,7 @@ use crate::server::Fixture;
 /// Between two steps of a tool that has some.
 const STEP: Duration = Duration::from_millis(50);
 /// How long `test_reconnection` works on after its stream was ended.
-const AFTER_DISCONNECT: Duration = Duration::from_millis(300);
+const AFTER_DISCONNECT: Duration = Duration::from_millis(500);
 
 /// What every tool may use.
 pub(crate) struct Call<'c> {
