@@ -110,7 +110,7 @@ fn modern(
 }
 
 /// The capability that a client needs for this question and does not have.
-fn lacking(able: &ClientCapabilities, request: &InputRequest) -> Option<Value> {
+pub(crate) fn lacking(able: &ClientCapabilities, request: &InputRequest) -> Option<Value> {
     match request {
         InputRequest::Elicitation(_) if able.elicitation.is_none() => {
             Some(json!({ "elicitation": {} }))

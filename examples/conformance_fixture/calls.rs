@@ -23,7 +23,7 @@ use crate::server::Fixture;
 /// Between two steps of a tool that has some.
 const STEP: Duration = Duration::from_millis(50);
 /// How long `test_reconnection` works on after its stream was ended.
-const AFTER_DISCONNECT: Duration = Duration::from_millis(300);
+const AFTER_DISCONNECT: Duration = Duration::from_millis(500);
 
 /// What every tool may use.
 pub(crate) struct Call<'c> {
@@ -32,7 +32,7 @@ pub(crate) struct Call<'c> {
     pub(crate) request: &'c CallToolRequestParams,
 }
 
-type Outcome = Result<CallToolResponse, ErrorData>;
+pub(crate) type Outcome = Result<CallToolResponse, ErrorData>;
 
 impl Call<'_> {
     /// Runs the tool that the request names.
@@ -52,6 +52,7 @@ impl Call<'_> {
                 tokio::time::sleep(AFTER_DISCONNECT).await;
                 Ok(text("Reconnected."))
             }
+            "greet" => Ok(text(format!("Hello, {}!", self.argument("name")?))),
             "test_missing_capability" => self.missing_capability(),
             "test_sampling" => self.sampling().await,
             "test_elicitation" => self.elicitation().await,
@@ -72,7 +73,10 @@ impl Call<'_> {
             "test_trigger_prompt_change" => self.trigger(Change::Prompts).await,
             "test_trigger_resource_list_change" => self.trigger(Change::Resources).await,
             "test_trigger_resource_change" => self.trigger(Change::Watched).await,
-            _ => self.plain(name),
+            _ => match self.job(name).await {
+                Some(outcome) => outcome,
+                None => self.plain(name),
+            },
         }
     }
 
@@ -119,11 +123,11 @@ impl Call<'_> {
         Ok(CallToolResult::success(typed::<Vec<ContentBlock>>(content)?).into())
     }
 
-    fn arguments(&self) -> JsonObject {
+    pub(crate) fn arguments(&self) -> JsonObject {
         self.request.arguments.clone().unwrap_or_default()
     }
 
-    fn argument(&self, name: &str) -> Result<String, ErrorData> {
+    pub(crate) fn argument(&self, name: &str) -> Result<String, ErrorData> {
         let value = self.request.arguments.as_ref().and_then(|given| given.get(name));
         value.and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
             ErrorData::invalid_params(format!("the argument {name} must be a text"), None)
@@ -336,7 +340,7 @@ impl Call<'_> {
 }
 
 /// The result of a call that asked: what `tell` makes of the answers, if they are there.
-fn told(asked: Asked, tell: impl FnOnce(&Answers) -> String) -> CallToolResponse {
+pub(crate) fn told(asked: Asked, tell: impl FnOnce(&Answers) -> String) -> CallToolResponse {
     match asked {
         Asked::Answered(answers) => text(tell(&answers)),
         Asked::Later(result) => (*result).into(),
@@ -384,7 +388,7 @@ fn choices() -> Value {
 }
 
 /// A part of an answer as text; what is not there is empty.
-fn answer(answers: &Answers, key: &str, pointer: &str) -> String {
+pub(crate) fn answer(answers: &Answers, key: &str, pointer: &str) -> String {
     let whole = answers.get(key).cloned().map(Value::Object).unwrap_or_default();
     match whole.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),
@@ -393,10 +397,10 @@ fn answer(answers: &Answers, key: &str, pointer: &str) -> String {
     }
 }
 
-fn text(text: impl Into<String>) -> CallToolResponse {
+pub(crate) fn text(text: impl Into<String>) -> CallToolResponse {
     CallToolResult::success(vec![ContentBlock::text(text)]).into()
 }
 
-fn refusal(text: &str) -> CallToolResponse {
+pub(crate) fn refusal(text: &str) -> CallToolResponse {
     CallToolResult::error(vec![ContentBlock::text(text)]).into()
 }

@@ -8,6 +8,7 @@ use std::io::{Write as _, stderr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -27,6 +28,9 @@ use crate::{Eras, Result};
 
 /// Most bytes of a request.
 const BODY_MAX: usize = 4 * 1024 * 1024;
+/// How soon a client may come back to a stream that was ended: well before its tool is done, since the
+/// SDK forgets an answer for which nobody is there.
+const RETRY: Duration = Duration::from_millis(100);
 const SESSION: &str = "mcp-session-id";
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -41,8 +45,10 @@ struct Door {
 pub(crate) async fn serve(fixture: Fixture, port: u16) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let own = listener.local_addr()?.port();
-    let mut config =
-        StreamableHttpServerConfig::default().with_json_response(true).with_allowed_origins([
+    let mut config = StreamableHttpServerConfig::default()
+        .with_json_response(true)
+        .with_sse_retry(Some(RETRY))
+        .with_allowed_origins([
             format!("http://localhost:{own}"),
             format!("http://127.0.0.1:{own}"),
             format!("http://[::1]:{own}"),
@@ -52,7 +58,9 @@ pub(crate) async fn serve(fixture: Fixture, port: u16) -> Result<()> {
             config.with_legacy_session_mode(false).with_stateless_protocol_metadata_required(true);
     }
     let eras = fixture.eras;
-    let sessions = Arc::<LocalSessionManager>::default();
+    let mut sessions = LocalSessionManager::default();
+    sessions.session_config.sse_retry = Some(RETRY);
+    let sessions = Arc::new(sessions);
     let service = StreamableHttpService::new(move || Ok(fixture.session()), sessions, config);
     let door = Door { eras, service };
 

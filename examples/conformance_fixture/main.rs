@@ -15,6 +15,7 @@ mod offer;
 mod seal;
 mod server;
 mod stdio;
+mod tasks;
 
 use std::io::{Write as _, stderr};
 use std::process::ExitCode;

@@ -28,6 +28,7 @@ pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ErrorData> {
 pub(crate) fn tools(more: bool) -> Result<Vec<Tool>, ErrorData> {
     let mut all = plain_tools();
     all.extend(input_required_tools());
+    all.extend(task_tools());
     all.push(schema_tool());
     all.push(header_tool());
     if more {
@@ -86,6 +87,28 @@ fn input_required_tools() -> Vec<Value> {
     ]
     .into_iter()
     .map(|(name, does)| tool(&format!("test_input_required_result_{name}"), does, &json!({})))
+    .collect()
+}
+
+/// Work that can go on as a task.
+fn task_tools() -> Vec<Value> {
+    let text = || json!({ "type": "string" });
+    let seconds = json!({ "type": "number", "minimum": 0 });
+    [
+        ("greet", "Greets at once, never as a task.", json!({ "name": text() })),
+        (
+            "slow_compute",
+            "Works for some seconds, as a task if the client takes one.",
+            json!({ "seconds": seconds, "label": text() }),
+        ),
+        ("failing_job", "Must be a task. Fails, and says so in its result.", json!({})),
+        ("protocol_error_job", "Can be a task. Fails as a request does.", json!({})),
+        ("confirm_delete", "Can be a task. Asks the user.", json!({ "filename": text() })),
+        ("multi_input", "Can be a task. Asks the user for two things at once.", json!({})),
+        ("test_tool_with_task", "Must be a task, once the user has answered.", json!({})),
+    ]
+    .into_iter()
+    .map(|(name, description, properties)| tool(name, description, &properties))
     .collect()
 }
 

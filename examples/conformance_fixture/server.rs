@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
-    CompletionInfo, GetPromptRequestParams, GetPromptResponse, GetPromptResult, Implementation,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
+    CompleteResult, CompletionInfo, ExtensionCapabilities, GetPromptRequestParams,
+    GetPromptResponse, GetPromptResult, GetTaskParams, GetTaskResult, Implementation, JsonObject,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
     LoggingLevel, PaginatedRequestParams, PromptMessage, ProtocolVersion,
     ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference,
     ResourceContents, ServerCapabilities, ServerConfig, SetLevelRequestParams,
-    SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
+    SubscribeRequestParams, SubscriptionFilter, TASKS_EXTENSION_ID, Tool, UnsubscribeRequestParams,
+    UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -23,16 +25,18 @@ use crate::asks::{Asked, ask, form, is_modern, questions};
 use crate::calls::Call;
 use crate::changes::{Changes, Uris};
 use crate::offer::{self, PNG, typed};
+use crate::tasks::Tasks;
 
 /// How long a modern client may keep what it got. Legacy ones have no such hints, but the SDK would
 /// send them on.
 const FRESH_MS: u64 = 60_000;
 
-/// One session's view, or one modern request's; all share `changes`.
+/// One session's view, or one modern request's; all share `changes` and `tasks`.
 #[derive(Debug, Clone)]
 pub(crate) struct Fixture {
     pub(crate) eras: Eras,
     pub(crate) changes: Arc<Changes>,
+    pub(crate) tasks: Tasks,
     /// From which level on a legacy session wants to have logs.
     pub(crate) level: Arc<Mutex<LoggingLevel>>,
     uris: Uris,
@@ -43,6 +47,7 @@ impl Fixture {
         Self {
             eras,
             changes: Arc::default(),
+            tasks: Tasks::default(),
             level: Arc::new(Mutex::new(LoggingLevel::Debug)),
             uris: Uris::default(),
         }
@@ -50,7 +55,8 @@ impl Fixture {
 
     /// For another session.
     pub(crate) fn session(&self) -> Self {
-        Self { changes: Arc::clone(&self.changes), ..Self::new(self.eras) }
+        let (changes, tasks) = (Arc::clone(&self.changes), self.tasks.clone());
+        Self { changes, tasks, ..Self::new(self.eras) }
     }
 
     async fn contents(
@@ -195,7 +201,7 @@ fn completions(request: &CompleteRequestParams) -> Result<Vec<String>, ErrorData
 
 impl ServerHandler for Fixture {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder()
+        let mut capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_tool_list_changed()
             .enable_resources()
@@ -206,6 +212,11 @@ impl ServerHandler for Fixture {
             .enable_completions()
             .enable_logging()
             .build();
+        // The legacy era has tasks of another kind, which are not offered.
+        if self.eras != Eras::Legacy {
+            let tasks = (TASKS_EXTENSION_ID.to_owned(), JsonObject::new());
+            capabilities.extensions = Some(ExtensionCapabilities::from([tasks]));
+        }
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("conformance-fixture", env!("CARGO_PKG_VERSION")))
             .with_instructions("A server for tests: it offers what the conformance suite needs.")
@@ -258,6 +269,30 @@ impl ServerHandler for Fixture {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         Call { fixture: self, context: &context, request: &request }.run().await
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        self.tasks.0.get_task(&request.task_id).map(GetTaskResult::new)
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.tasks.0.update_task(&request.task_id, request.input_responses)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.tasks.0.cancel_task(&request.task_id)
     }
 
     async fn list_resources(

@@ -5,8 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::admit::{Place, Seat};
 use super::breaker::Pass;
 use super::checks::{Age, Checks, HANG_SILENCE};
@@ -18,7 +16,7 @@ use super::private::Pinned;
 use crate::base::{Fault, Kind, Sent, clock};
 use crate::upstream::large::Large;
 use crate::upstream::lobby::Mailbox;
-use crate::upstream::replica::Live;
+use crate::upstream::replica::{Beside, Live};
 use crate::upstream::{Done, Exchange, Frame, Request, Told};
 
 /// A call waits so long for its client to answer a question.
@@ -98,28 +96,28 @@ impl Try<'_> {
         let replica = &self.member.replica;
         let live = replica.live().ok_or_else(|| self.pool.nobody())?;
         live.log_at_least(self.request.caller.log_level).await;
-        let (_seat, mail) = live.seat(self.request.caller);
+        let mut beside = live.seat(self.request.caller);
         let pass = self.lease.unwrap_or_else(|| self.member.pass());
         let mut flight = Flight::start(self.pool, self.member, self.pace, pass);
         let begun = live.begin(self.request);
         let outcome = match begun {
-            Ok(mut exchange) => {
-                self.follow(&mut exchange, mail.as_deref(), flight.began, tell).await
-            }
+            Ok(mut exchange) => self.follow(&mut exchange, &mut beside, flight.began, tell).await,
             Err(fault) => Err(fault),
         };
         match outcome {
             Ok(Frame::Large(large)) => Ok(Got::Large(large, flight)),
             Ok(Frame::Done(done)) => {
                 flight.end(&Outcome::of_answer(&done), true);
-                logs_first(&live, mail.as_deref(), tell).await;
+                logs_first(&live, beside.mail.as_deref(), tell).await;
                 if done.status >= 400 {
                     // It refuses our way of asking: another server may stand there now.
                     replica.doubt();
                 }
                 Ok(Got::Done(done))
             }
-            Ok(Frame::Note(_) | Frame::Ask(_) | Frame::Alive) => Err(self.pool.nobody()),
+            Ok(Frame::Note(_) | Frame::Ask(_) | Frame::Alive | Frame::Away(_)) => {
+                Err(self.pool.nobody())
+            }
             Err(fault) => {
                 flight.end(&Outcome::of_fault(&fault), false);
                 if doubtful(&fault) {
@@ -134,7 +132,7 @@ impl Try<'_> {
     async fn follow(
         &self,
         exchange: &mut Exchange,
-        mail: Option<&Mailbox>,
+        beside: &mut Beside,
         start: Instant,
         tell: &mut (dyn FnMut(Told) + Send),
     ) -> Result<Frame, Fault> {
@@ -143,22 +141,23 @@ impl Try<'_> {
         let mut deadline = self.deadline;
         let mut checks = Checks::new(start, self.pace.p99());
         loop {
-            let (began, thinking) = (clock::now(), exchange.awaits_client());
-            let last = if thinking { patience } else { deadline };
-            let limit = (began + self.silence).min(last);
-            let frame = {
+            let (began, awaits) = (clock::now(), exchange.awaits_client());
+            let (frame, thinking) = {
                 // Never dropped half-way: what it has taken out of the connection would be lost.
                 let mut next = pin!(exchange.next());
                 loop {
+                    let thinking = awaits || beside.awaits_client();
+                    let last = if thinking { patience } else { deadline };
+                    let limit = (began + self.silence).min(last);
                     let due = if thinking { limit } else { checks.due().min(limit) };
                     tokio::select! {
                         biased;
-                        frame = &mut next => break Some(frame),
-                        log = next_of(mail) => tell(Told::Note(log)),
+                        frame = &mut next => break (Some(frame), thinking),
+                        told = beside.next() => tell(told),
                         () = tokio::time::sleep_until(due.into()) => {
                             let now = clock::now();
                             if now >= limit {
-                                break None;
+                                break (None, thinking);
                             }
                             self.check(checks.pass(now), now - began);
                         }
@@ -176,6 +175,7 @@ impl Try<'_> {
             match frame {
                 Frame::Note(bytes) => tell(Told::Note(bytes)),
                 Frame::Ask(ask) => tell(Told::Ask(ask)),
+                Frame::Away(wait) => tell(Told::Away(wait)),
                 Frame::Alive => {}
                 Frame::Done(_) | Frame::Large(_) => return Ok(frame),
             }
@@ -206,14 +206,6 @@ impl Try<'_> {
     fn named(&self, fault: &Fault) -> Fault {
         let message = format!("{}: {}", self.pool.upstream, fault.message).into();
         Fault { message, ..fault.clone() }
-    }
-}
-
-/// The next message of a mailbox, if there is one.
-async fn next_of(mail: Option<&Mailbox>) -> Bytes {
-    match mail {
-        Some(mail) => mail.next().await,
-        None => std::future::pending().await,
     }
 }
 

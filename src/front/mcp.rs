@@ -14,7 +14,7 @@ use http::{
 };
 use hyper::body::Incoming;
 
-use crate::base::{Principal, Tasks};
+use crate::base::{Principal, Tasks, clock};
 use crate::gateway::{self, Call, Gateway, Reply, Wish, answer};
 use crate::proto::envelope::{Envelope, Shape, Why, split};
 use crate::proto::error::{ErrorBody, INVALID_PARAMS, INVALID_REQUEST, result_message};
@@ -306,7 +306,8 @@ impl Mcp {
     ) -> Response<Answer> {
         // A legacy client that hangs up has not cancelled (2025-11-25, transports).
         let left_behind = session.is_some().then(|| self.shared.tasks.clone());
-        let mut running = Running::new(call, left_behind, notes);
+        let polls = session.as_ref().is_some_and(|session| session.polls());
+        let mut running = Running::new(call, left_behind, notes, polls);
         match running.first().await {
             First::Reply(Some(Reply { message: gateway::Message::Whole(whole), status })) => {
                 document(status, whole)
@@ -358,6 +359,7 @@ impl Mcp {
                 reply = gateway.call(call, |told| match told {
                     Told::Note(note) => notes.push(note),
                     Told::Ask(ask) => asks.put(ask),
+                    Told::Away(wait) => notes.away(wait),
                 }) => Some(reply),
                 () = entered.cancelled() => None,
             };
@@ -444,7 +446,9 @@ impl Mcp {
         let held = self.stream(who, None)?;
         if let Some(last) = headers.get(LAST_EVENT_ID) {
             let last = last.to_str().unwrap_or_default();
-            let events = session.replay.after(last, session.ended.clone()).ok_or_else(|| {
+            let opened = session.polls().then(clock::now);
+            let events = session.replay.after(last, session.ended.clone(), opened);
+            let events = events.ok_or_else(|| {
                 let text = "Last-Event-ID names no event of this session, or what followed on it is no longer kept";
                 refuse(400, None, &ErrorBody::new(INVALID_REQUEST, text))
             })?;

@@ -18,6 +18,7 @@ pub mod negotiate;
 pub mod notes;
 mod opener;
 pub mod outbox;
+pub mod parting;
 pub mod patience;
 pub mod pipe;
 pub mod pressure;

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -30,6 +31,7 @@ struct Queue {
     messages: VecDeque<Waiting>,
     notes: usize,
     note_bytes: usize,
+    away: Option<Duration>,
 }
 
 impl Queue {
@@ -76,6 +78,21 @@ impl Notes {
         self.next().map(|message| match message {
             Waiting::Note(bytes) | Waiting::Question(bytes) => bytes,
         })
+    }
+
+    /// Nothing comes for so long: the upstream ended its stream for now.
+    pub fn away(&self, wait: Duration) {
+        self.0.lock().away = Some(wait);
+    }
+
+    /// Whether that is so.
+    pub fn is_away(&self) -> bool {
+        self.0.lock().away.is_some()
+    }
+
+    /// Takes that out.
+    pub fn take_away(&self) -> Option<Duration> {
+        self.0.lock().away.take()
     }
 
     /// Whether none waits.

@@ -373,6 +373,8 @@ impl Pipe {
             let mut running = pin!(self.gateway.call(call, |told| match told {
                 Told::Note(note) => notes.push(note),
                 Told::Ask(ask) => asks.put(ask),
+                // There is one pipe, which stays.
+                Told::Away(_) => {}
             }));
             loop {
                 let step = poll_fn(|context| {

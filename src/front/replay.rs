@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,17 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::clock;
 use crate::proto::frame::sse_event_with;
 
 use super::body::Events;
+use super::parting::{COME_BACK, parting};
 
-/// Most streams of one session that are kept. One that is over gives way first, then the oldest.
+/// Most streams of one session that are kept. Last to give way is one whose client is to come back,
+/// first one that is over, then the oldest.
 pub const TRACKS_MAX: usize = 16;
-/// Most that is kept of one stream, in bytes; the oldest events give way.
+/// Most that is kept of one stream, in bytes; the oldest events give way. The newest one stays
+/// where the client is to come back for it.
 pub const TRACK_BYTES_MAX: usize = 1024 * 1024;
 /// Most that is kept of all streams of all sessions, in bytes; whoever writes gives way.
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -46,6 +50,10 @@ pub struct Track {
     number: u64,
     kept: Mutex<Kept>,
     written: Notify,
+    /// Its client has no other stream of this call: it was sent away, or has come back.
+    expected: AtomicBool,
+    /// It gave way to others.
+    lost: AtomicBool,
     /// What is kept of all streams, in bytes.
     all: Arc<AtomicUsize>,
 }
@@ -73,25 +81,31 @@ impl Replay {
         let mut tracks = self.tracks.lock();
         tracks.forget(now);
         if tracks.kept.len() >= TRACKS_MAX {
-            let over = tracks.kept.iter().position(|track| track.kept.lock().over.is_some());
-            tracks.kept.remove(over.unwrap_or(0));
+            tracks.give_way();
         }
         tracks.count += 1;
         let number = tracks.count;
         let (kept, written, all) = (Mutex::default(), Notify::new(), Arc::clone(all));
-        let track = Arc::new(Track { number, kept, written, all });
+        let (expected, lost) = Default::default();
+        let track = Arc::new(Track { number, kept, written, expected, lost, all });
         tracks.kept.push_back(Arc::clone(&track));
         track
     }
 
     /// What follows on the event of this id, until the stream is over or `ended`; `None` if that is
-    /// not kept.
-    pub fn after(&self, id: &str, ended: CancellationToken) -> Option<Resumed> {
+    /// not kept. `opened` = now, if the client comes back to a stream that ends before that.
+    pub fn after(
+        &self,
+        id: &str,
+        ended: CancellationToken,
+        opened: Option<Instant>,
+    ) -> Option<Resumed> {
         let (number, place) = id.split_once('-')?;
         let (number, place): (u64, u64) = (number.parse().ok()?, place.parse().ok()?);
         let tracks = self.tracks.lock();
         let track = tracks.kept.iter().find(|track| track.number == number)?;
-        track.kept.lock().has(place).then(|| Resumed::new(Arc::clone(track), place, ended))
+        let kept = track.kept.lock().has(place);
+        kept.then(|| Resumed::new(Arc::clone(track), place, ended, opened))
     }
 
     /// Forgets streams that have been over for long.
@@ -101,6 +115,16 @@ impl Replay {
 }
 
 impl Tracks {
+    /// Forgets the one that will be missed least.
+    fn give_way(&mut self) {
+        let rank = |track: &Arc<Track>| (track.is_expected(), track.kept.lock().over.is_none());
+        let least = self.kept.iter().enumerate().min_by_key(|(_, track)| rank(track));
+        let least = least.map(|(at, _)| at).and_then(|at| self.kept.remove(at));
+        if let Some(least) = least {
+            least.lost.store(true, Ordering::Release);
+        }
+    }
+
     fn forget(&mut self, now: Instant) {
         self.kept.retain(|track| {
             let over = track.kept.lock().over;
@@ -127,9 +151,24 @@ impl Kept {
 
 impl Track {
     /// The event that a stream begins with: an id to come back with, and how soon that may be, in
-    /// milliseconds.
-    pub fn priming(&self) -> Bytes {
-        Bytes::from(format!("id: {}-0\nretry: 1000\ndata:\n\n", self.number))
+    /// milliseconds. Nothing before this place is sent on it.
+    pub fn anchor(&self, place: u64) -> Bytes {
+        let wait = COME_BACK.as_millis();
+        Bytes::from(format!("id: {}-{place}\nretry: {wait}\ndata:\n\n", self.number))
+    }
+
+    /// Its client was sent away, and is to come back.
+    pub fn expect_back(&self) {
+        self.expected.store(true, Ordering::Release);
+    }
+
+    fn is_expected(&self) -> bool {
+        self.expected.load(Ordering::Acquire)
+    }
+
+    /// Whether a client could come back to it.
+    pub fn is_kept(&self) -> bool {
+        !self.lost.load(Ordering::Acquire)
     }
 
     /// A message as the next event, which is kept.
@@ -142,7 +181,9 @@ impl Track {
             kept.bytes += event.len();
             let mut all = self.all.fetch_add(event.len(), Ordering::Relaxed) + event.len();
             kept.events.push_back((place, event.clone()));
-            while (kept.bytes > TRACK_BYTES_MAX || all > REPLAY_BYTES_MAX)
+            let least = usize::from(self.is_expected());
+            while (kept.bytes > TRACK_BYTES_MAX && kept.events.len() > least
+                || all > REPLAY_BYTES_MAX)
                 && let Some((_, oldest)) = kept.events.pop_front()
             {
                 kept.bytes -= oldest.len();
@@ -184,16 +225,38 @@ impl Drop for Track {
 /// What follows: its place, and the event; nothing once the stream is over.
 type Following = Pin<Box<dyn Future<Output = Option<(u64, Bytes)>> + Send>>;
 
+/// How soon a client may come back to a stream that ends now. An event without an id and data tells
+/// nothing else.
+pub fn retry(wait: Duration) -> Bytes {
+    Bytes::from(format!("retry: {}\n\n", wait.as_millis()))
+}
+
 /// A stream that a client came back to.
 pub struct Resumed {
+    first: Option<Bytes>,
     next: Following,
+    opened: Option<Instant>,
     track: Arc<Track>,
     ended: CancellationToken,
 }
 
 impl Resumed {
-    fn new(track: Arc<Track>, place: u64, ended: CancellationToken) -> Self {
-        Self { next: Self::following(&track, place, &ended), track, ended }
+    fn new(
+        track: Arc<Track>,
+        place: u64,
+        ended: CancellationToken,
+        opened: Option<Instant>,
+    ) -> Self {
+        track.expect_back();
+        // It must have an id, should it end before the next event.
+        let first = opened.map(|_| track.anchor(place));
+        Self { first, next: Self::following(&track, place, &ended), opened, track, ended }
+    }
+
+    /// Nothing follows yet: whether it ends until its client comes back again.
+    fn parts(&self) -> bool {
+        let open = self.opened.map(|opened| clock::now().saturating_duration_since(opened));
+        self.track.is_kept() && open.is_some_and(|open| parting(open, None).is_some())
     }
 
     fn following(track: &Arc<Track>, place: u64, ended: &CancellationToken) -> Following {
@@ -209,21 +272,30 @@ impl Resumed {
 
 impl Events for Resumed {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.next.as_mut().poll(context).map(|next| {
-            let (place, event) = next?;
-            self.next = Self::following(&self.track, place, &self.ended);
-            Some(event)
-        })
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
+        match self.next.as_mut().poll(context) {
+            Poll::Ready(Some((place, event))) => {
+                self.next = Self::following(&self.track, place, &self.ended);
+                Poll::Ready(Some(event))
+            }
+            Poll::Ready(None) => {
+                self.track.expected.store(false, Ordering::Release);
+                Poll::Ready(None)
+            }
+            Poll::Pending if self.parts() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::clock;
 
     async fn rest(replay: &Replay, id: &str) -> Option<Vec<String>> {
-        let mut resumed = replay.after(id, CancellationToken::new())?;
+        let mut resumed = replay.after(id, CancellationToken::new(), None)?;
         let mut events = Vec::new();
         while let Some(event) = std::future::poll_fn(|c| resumed.poll_event(c)).await {
             events.push(String::from_utf8(event.to_vec()).unwrap());
@@ -235,7 +307,7 @@ mod tests {
     async fn a_client_gets_what_it_missed_of_its_stream_and_of_no_other() {
         let (replay, all, now) = (Replay::default(), Arc::default(), clock::now());
         let (one, other) = (replay.open(&all, now), replay.open(&all, now));
-        assert_eq!(one.priming(), "id: 1-0\nretry: 1000\ndata:\n\n");
+        assert_eq!(one.anchor(0), "id: 1-0\nretry: 1000\ndata:\n\n");
         assert_eq!(one.write(b"a"), "id: 1-1\ndata: a\n\n");
         other.write(b"x");
         one.write(b"b");
@@ -267,7 +339,7 @@ mod tests {
 
         let (ended, track) = (CancellationToken::new(), replay.open(&all, now));
         track.write(b"a");
-        let mut resumed = replay.after("2-1", ended.clone()).unwrap();
+        let mut resumed = replay.after("2-1", ended.clone(), None).unwrap();
         ended.cancel();
         assert!(std::future::poll_fn(|c| resumed.poll_event(c)).await.is_none());
     }
@@ -288,6 +360,30 @@ mod tests {
         }
         assert!(rest(&replay, "1-2").await.is_none());
         assert_eq!(replay.tracks.lock().kept.len(), TRACKS_MAX);
+    }
+
+    #[tokio::test]
+    async fn what_a_client_is_to_come_back_for_gives_way_last_and_its_newest_event_stays() {
+        let (replay, all, now) = (Replay::default(), Arc::default(), clock::now());
+        let away = replay.open(&all, now);
+        away.expect_back();
+        let large = vec![b'x'; TRACK_BYTES_MAX + 1];
+        away.write(b"a");
+        away.write(&large);
+        assert!(rest(&replay, "1-0").await.is_none(), "the bound holds for the others");
+        away.over(now);
+        let there = replay.open(&all, now);
+        there.write(&large);
+        there.over(now);
+        assert!(rest(&replay, "2-0").await.is_none(), "nobody is to come back for it");
+        for _ in 0..TRACKS_MAX {
+            replay.open(&all, now);
+        }
+        assert!((away.is_kept(), there.is_kept()) == (true, false));
+        assert_eq!(rest(&replay, "1-1").await.unwrap().len(), 1);
+        // It has it now.
+        replay.open(&all, now);
+        assert!(!away.is_kept());
     }
 
     #[tokio::test]

@@ -104,6 +104,12 @@ impl Session {
         Self { _leaves: Some(Leaves { gateway: gateway.clone(), home }), ..session }
     }
 
+    /// Whether its client comes back to a stream that ends before the answer: earlier revisions know
+    /// no events without data, and so no id to come back with.
+    pub fn polls(&self) -> bool {
+        self.version >= Version::V2025_11_25
+    }
+
     fn of(version: Version, caller: Caller, demand: Option<Demand>, told: Counts) -> Self {
         Self {
             version,

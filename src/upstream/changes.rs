@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::base::{Fault, clock, rng};
@@ -13,7 +14,6 @@ use crate::proto::answer::{Incoming, read};
 use crate::proto::listen::Filter;
 use crate::proto::{Era, Lists, modern};
 
-use super::ask::refusal;
 use super::events::Events;
 use super::http::HttpLink;
 use super::messages::Messages;
@@ -113,13 +113,12 @@ impl<'a> Changes<'a> {
         }
     }
 
-    fn take(&mut self, message: &[u8]) {
+    fn take(&mut self, message: &Bytes) {
         self.failures = 0;
         match read(message) {
             Ok(Incoming::Note { method, about }) => self.events.note(message, method, about),
-            // A question that belongs to no call has no client to answer it.
-            Ok(Incoming::Ask { id, method, .. }) => {
-                self.link.reply(refusal(id.of(message), method));
+            Ok(Incoming::Ask { id, method, url }) => {
+                self.events.lobby.ask(message, id, (method, url), self.link.back());
             }
             Ok(Incoming::Answer(_)) | Err(_) => {}
         }

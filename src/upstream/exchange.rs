@@ -4,6 +4,7 @@
 //! `http`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -295,6 +296,8 @@ pub enum Told {
     Note(Bytes),
     /// A question, which it must answer for the request to go on.
     Ask(Ask),
+    /// The upstream ended its stream, and is asked to go on after so long: nothing comes until then.
+    Away(Duration),
 }
 
 /// What comes back while a request is in flight.
@@ -306,6 +309,8 @@ pub enum Frame {
     Ask(Ask),
     /// Bytes arrived that are nothing for the client: the replica is alive.
     Alive,
+    /// The server ended its stream itself, and is asked to go on after so long, as it said.
+    Away(Duration),
     /// The answer. Nothing follows.
     Done(Done),
     /// A large answer begins. Nothing else follows.

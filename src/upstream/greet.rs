@@ -38,11 +38,7 @@ pub fn over_http(outcome: Result<Done, Fault>) -> Verdict {
                 message,
             ))
         }
-        Ok(done) => from_answer(&done).unwrap_or_else(|| {
-            // Asked what it speaks it says something else: a mistake in the URL, perhaps.
-            let message = "its answer to server/discover cannot be read";
-            Verdict::Unknown(Fault::upstream(Kind::Protocol, crate::base::Sent::Rejected, message))
-        }),
+        Ok(done) => from_answer(&done),
         Err(fault) => match fault.kind {
             Kind::Status(401 | 403 | 408 | 429) => Verdict::Unknown(fault),
             Kind::Status(status) if (400..500).contains(&status) => Verdict::Legacy,
@@ -56,7 +52,7 @@ pub fn over_http(outcome: Result<Done, Fault>) -> Verdict {
 /// `initialize` with -32022 and is then known to be modern.
 pub fn over_stdio(outcome: Result<Done, Fault>) -> Verdict {
     match outcome {
-        Ok(done) => from_answer(&done).unwrap_or(Verdict::Legacy),
+        Ok(done) => from_answer(&done),
         Err(fault) => match fault.kind {
             Kind::Timeout | Kind::Closed | Kind::Protocol => Verdict::Legacy,
             _ => Verdict::Unknown(fault),
@@ -64,14 +60,18 @@ pub fn over_stdio(outcome: Result<Done, Fault>) -> Verdict {
     }
 }
 
-/// What an answer shows by itself; nothing, if it is a result that no `server/discover` has.
-fn from_answer(done: &Done) -> Option<Verdict> {
-    Some(match &done.answer.body {
+/// What an answer shows by itself.
+fn from_answer(done: &Done) -> Verdict {
+    match &done.answer.body {
         Body::Result(parts) => {
             let result = parts.span.map(|span| span.of(&done.message)).unwrap_or_default();
-            let found = read_discovered(result)?;
-            // A server that lists only legacy revisions wants the handshake.
-            if found.version.is_none() { Verdict::Legacy } else { Verdict::Modern(found) }
+            match read_discovered(result) {
+                Some(found) if found.version.is_some() => Verdict::Modern(found),
+                // A server that lists only legacy revisions wants the handshake. So does one that
+                // answers whatever it does not know with a result of its own; if there is no MCP
+                // server at all, the handshake shows that.
+                _ => Verdict::Legacy,
+            }
         }
         Body::Error(error) if error.code == UNSUPPORTED_VERSION => {
             let supported = supported_in_error(error.span.of(&done.message));
@@ -81,13 +81,13 @@ fn from_answer(done: &Done) -> Option<Verdict> {
                 .any(|v| MODERN_VERSIONS.contains(&v))
             {
                 // It names a revision that we asked with: it contradicts itself, so it is odd, not old.
-                return Some(Verdict::Modern(Discovered {
+                return Verdict::Modern(Discovered {
                     version: Some(Version::MODERN_NEWEST),
                     offers: Offers { changes: Lists::NONE, ..Offers::EVERYTHING },
-                }));
+                });
             }
             if supported.iter().any(|v| Version::parse(v).is_some()) {
-                return Some(Verdict::Legacy);
+                return Verdict::Legacy;
             }
             Verdict::Incompatible(format!(
                 "it speaks {}, the gateway speaks up to {}",
@@ -96,7 +96,7 @@ fn from_answer(done: &Done) -> Option<Verdict> {
             ))
         }
         Body::Error(_) => Verdict::Legacy,
-    })
+    }
 }
 
 /// Whether a failed `initialize` shows that the server is modern after all.
@@ -157,10 +157,16 @@ mod tests {
             assert!(matches!(over_http(Ok(error(400, code, "null"))), Verdict::Legacy), "{code}");
         }
         assert!(matches!(over_http(Ok(error(401, -32001, "null"))), Verdict::Unknown(_)));
-        let other = r#"{"jsonrpc":"2.0","id":1,"result":{"hello":"there"}}"#;
-        assert!(matches!(over_http(Ok(done(200, other))), Verdict::Unknown(_)));
-        assert!(matches!(over_stdio(Ok(done(200, other))), Verdict::Legacy));
         assert!(matches!(over_http(Ok(error(500, -32603, "null"))), Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn a_result_that_no_discover_has_is_of_a_legacy_server() {
+        for other in ["{}", r#"{"hello":"there"}"#] {
+            let other = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{other}}}"#);
+            assert!(matches!(over_http(Ok(done(200, &other))), Verdict::Legacy), "{other}");
+            assert!(matches!(over_stdio(Ok(done(200, &other))), Verdict::Legacy), "{other}");
+        }
     }
 
     #[test]

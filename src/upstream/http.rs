@@ -207,9 +207,9 @@ impl HttpLink {
         Err(status_fault(response.status(), response.headers(), self.has_session()))
     }
 
-    /// Sends a whole answer to a question of the server. It is not waited for.
-    pub fn reply(&self, answer: Vec<u8>) {
-        Back::Http(self.clone(), self.inner.tasks.clone()).send(answer);
+    /// The way back for an answer to a question of the server.
+    pub fn back(&self) -> Back {
+        Back::Http(self.clone(), self.inner.tasks.clone())
     }
 
     /// Opens the legacy stream for what belongs to no request; `None` if the server has none.
@@ -526,7 +526,7 @@ impl HttpExchange {
         Err(protocol("its answer cannot be read: it is neither one message nor a message a line"))
     }
 
-    /// The next thing on the stream; `None` if it ended and is taken up again.
+    /// The next thing on the stream; `None` if it broke off and is taken up again.
     async fn next_event(&mut self) -> Result<Option<Frame>, Fault> {
         loop {
             let State::Stream { framer, body } = &mut self.state else {
@@ -574,7 +574,8 @@ impl HttpExchange {
                         let done = Done { message: event.data, answer, status: 200 };
                         return Ok(Some(Frame::Done(done)));
                     }
-                    return self.take_up("its stream ended before the answer").map(|()| None);
+                    self.take_up("its stream ended before the answer")?;
+                    return Ok(self.resume.wait.map(Frame::Away));
                 }
                 Some(Err(fault)) => return self.take_up(&fault.message).map(|()| None),
                 Some(Ok(frame)) => {
@@ -638,8 +639,7 @@ impl After {
     /// The way back for an answer to a question in the middle of our request. Modern servers have
     /// no such questions.
     fn back(&self) -> Option<Back> {
-        let link = self.legacy.clone()?;
-        Some(Back::Http(link, self.tasks.clone()))
+        self.legacy.as_ref().map(HttpLink::back)
     }
 }
 

@@ -2,6 +2,10 @@
 //! share, or on the standing stream of a legacy session. They belong to the one client whose calls
 //! run there, or whose last one has just ended; if that is more than one, to nobody, since they
 //! must never reach the wrong client (2025-11-25, server/utilities/logging).
+//!
+//! So do questions on the standing stream: many servers ask there in the middle of a call, though
+//! they should on the stream of that call (2025-11-25, basic/transports, "Listening for Messages").
+//! They belong to the one call in flight whose client can be asked.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,11 +14,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::base::clock;
-use crate::proto::Level;
+use crate::proto::{Abilities, Level, Method, Span};
 
+use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal};
 use super::exchange::Caller;
 
 /// A call that ended may still be meant for so long.
@@ -85,6 +90,39 @@ struct Guest {
     /// `None`: its client takes no such messages, or not outside of its call.
     mail: Option<Arc<Mailbox>>,
     least: Level,
+    /// How its client is asked; `None`: not beside the stream of its call.
+    asked: Option<Asked>,
+}
+
+/// A client that can be asked in the middle of its call.
+#[derive(Clone, Debug)]
+struct Asked {
+    abilities: Abilities,
+    to: mpsc::Sender<Ask>,
+    waiting: Waiting,
+    count: u32,
+}
+
+/// Questions that come beside the stream of one call.
+#[derive(Debug)]
+pub struct Questions {
+    arrived: mpsc::Receiver<Ask>,
+    waiting: Waiting,
+}
+
+impl Questions {
+    /// Resolves with the next one; never, if there can be none any more.
+    pub async fn next(&mut self) -> Ask {
+        match self.arrived.recv().await {
+            Some(ask) => ask,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether one has not been answered.
+    pub fn any_open(&self) -> bool {
+        self.waiting.any()
+    }
 }
 
 /// A call's place in the lobby, as long as it is held.
@@ -97,11 +135,34 @@ pub struct Seat {
 impl Lobby {
     /// A call of this client begins. `own` = a mailbox of the call's own, where its client has none.
     pub fn sit(self: &Arc<Self>, caller: &Caller, own: Option<Arc<Mailbox>>) -> Seat {
+        self.seat(caller, own, None)
+    }
+
+    /// The same for a call whose client can be asked for something.
+    pub fn sit_and_hear(
+        self: &Arc<Self>,
+        caller: &Caller,
+        own: Option<Arc<Mailbox>>,
+    ) -> (Seat, Questions) {
+        // Each has a place: more are not taken of one call.
+        let (to, arrived) = mpsc::channel(usize::try_from(ASKS_MAX).unwrap_or(1));
+        let waiting = Waiting::default();
+        let abilities = caller.abilities;
+        let asked = Asked { abilities, to, waiting: waiting.clone(), count: 0 };
+        (self.seat(caller, own, Some(asked)), Questions { arrived, waiting })
+    }
+
+    fn seat(
+        self: &Arc<Self>,
+        caller: &Caller,
+        own: Option<Arc<Mailbox>>,
+        asked: Option<Asked>,
+    ) -> Seat {
         let mut inner = self.inner.lock();
         inner.next += 1;
         let number = inner.next;
         let least = caller.log_level.unwrap_or(Level::Debug);
-        inner.seated.push(Guest { number, mail: caller.mail.clone().or(own), least });
+        inner.seated.push(Guest { number, mail: caller.mail.clone().or(own), least, asked });
         Seat { lobby: Arc::clone(self), number }
     }
 
@@ -110,6 +171,25 @@ impl Lobby {
         if let Some(mail) = self.meant(level, clock::now()) {
             mail.put(Bytes::copy_from_slice(message));
         }
+    }
+
+    /// A question has come, whose own id stands at `id`; `url` = it wants a URL to be opened. It is
+    /// refused where it could be meant for nobody, or for two.
+    pub fn ask(&self, message: &Bytes, id: Span, (method, url): (Method, bool), back: Back) {
+        let mut inner = self.inner.lock();
+        let able = |asked: &&mut Asked| asked.abilities.allow(method, url);
+        let mut all = inner.seated.iter_mut().filter_map(|guest| guest.asked.as_mut()).filter(able);
+        if let (Some(asked), None) = (all.next(), all.next())
+            && asked.count < ASKS_MAX
+            && let Ok(place) = asked.to.try_reserve()
+        {
+            asked.count += 1;
+            let answerer = Answerer::new(back, id.of(message), &asked.waiting);
+            place.send(Ask { body: message.clone(), id, method, answerer });
+            return;
+        }
+        drop(inner);
+        back.send(refusal(id.of(message), method));
     }
 
     fn meant(&self, level: Level, now: Instant) -> Option<Arc<Mailbox>> {
@@ -128,7 +208,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut inner = self.lobby.inner.lock();
         if let Some(place) = inner.seated.iter().position(|guest| guest.number == self.number) {
-            let guest = inner.seated.swap_remove(place);
+            let guest = Guest { asked: None, ..inner.seated.swap_remove(place) };
             inner.recent = Some((clock::now(), guest));
         }
     }
@@ -137,7 +217,8 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Abilities, Era};
+    use crate::proto::Era;
+    use crate::proto::answer::{Incoming, read};
 
     fn caller(mail: Option<&Arc<Mailbox>>, log_level: Option<Level>) -> Caller {
         Caller {
@@ -174,6 +255,39 @@ mod tests {
         assert!(lobby.meant(Level::Error, later).is_none());
         let _modern = lobby.sit(&caller(None, None), None);
         assert!(lobby.meant(Level::Error, later).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_question_belongs_to_the_one_call_that_can_be_asked() {
+        let lobby = Arc::new(Lobby::default());
+        let abilities = Abilities { form: true, ..Abilities::NONE };
+        let able = Caller { abilities, ..caller(None, None) };
+        let (to, mut back) = mpsc::channel(1);
+        let message =
+            Bytes::from_static(br#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create"}"#);
+        let Ok(Incoming::Ask { id, method, url }) = read(&message) else { panic!() };
+        let mut is_refused = || {
+            lobby.ask(&message, id, (method, url), Back::Here(to.clone()));
+            back.try_recv().is_ok()
+        };
+        assert!(is_refused(), "nobody is there");
+        let _unable = lobby.sit(&caller(None, None), None);
+        assert!(is_refused(), "nobody can be asked");
+        let (_one, mut questions) = lobby.sit_and_hear(&able, None);
+        assert!(!is_refused());
+        assert!(questions.any_open());
+        assert_eq!(questions.next().await.body, message);
+        assert!(!questions.any_open(), "dropped, it was answered");
+        let (two, _) = lobby.sit_and_hear(&able, None);
+        back.try_recv().unwrap();
+        let mut is_refused = || {
+            lobby.ask(&message, id, (method, url), Back::Here(to.clone()));
+            back.try_recv().is_ok()
+        };
+        assert!(is_refused(), "it could be meant for two");
+        drop(two);
+        assert!((1..ASKS_MAX).all(|_| !is_refused()));
+        assert!(is_refused(), "one too many");
     }
 
     #[tokio::test]

@@ -16,10 +16,10 @@ use crate::proto::{Era, Level, Method, Offers, Version, legacy, modern};
 use crate::telemetry::ReplicaMeters;
 
 use super::events::Events;
-use super::exchange::{Caller, Dialect, Done, Exchange, Request};
+use super::exchange::{Caller, Dialect, Done, Exchange, Request, Told};
 use super::http::{HttpLink, named};
 use super::idle::Rest;
-use super::lobby::{Mailbox, Seat};
+use super::lobby::{Mailbox, Questions, Seat};
 use super::nap::{Hold, Nap, Phase};
 use super::place::Place;
 use super::spec::{HealthSpec, ReplicaKind, ReplicaSpec};
@@ -48,6 +48,36 @@ pub struct Live {
     pub events: Arc<Events>,
     /// The least severe log message that it was asked to send.
     level: Mutex<Option<Level>>,
+}
+
+/// What comes for a call beside its stream, as long as it is held.
+#[derive(Debug, Default)]
+pub struct Beside {
+    _seat: Option<Seat>,
+    /// Log messages for a modern client, which gets them on the stream of its call or not at all.
+    pub mail: Option<Arc<Mailbox>>,
+    /// Questions for the client.
+    questions: Option<Questions>,
+}
+
+impl Beside {
+    /// The next thing; never, if nothing comes beside the stream. May be dropped and called again.
+    pub async fn next(&mut self) -> Told {
+        match (&self.mail, &mut self.questions) {
+            (None, None) => std::future::pending().await,
+            (Some(mail), None) => Told::Note(mail.next().await),
+            (None, Some(questions)) => Told::Ask(questions.next().await),
+            (Some(mail), Some(questions)) => tokio::select! {
+                log = mail.next() => Told::Note(log),
+                ask = questions.next() => Told::Ask(ask),
+            },
+        }
+    }
+
+    /// Whether the client has been asked something and has not answered.
+    pub fn awaits_client(&self) -> bool {
+        self.questions.as_ref().is_some_and(Questions::any_open)
+    }
 }
 
 impl Live {
@@ -95,15 +125,21 @@ impl Live {
     }
 
     /// A call of this client begins; what comes outside of its stream may be meant for it, as long
-    /// as it holds the answer. A modern client gets it on the stream of its call or not at all: then
-    /// there is a mailbox to be read beside the call.
-    pub fn seat(&self, caller: &Caller) -> (Option<Seat>, Option<Arc<Mailbox>>) {
-        if !self.offers.logging || self.dialect().era == Era::Modern {
-            return (None, None);
+    /// as it holds the answer.
+    pub fn seat(&self, caller: &Caller) -> Beside {
+        if self.dialect().era == Era::Modern {
+            return Beside::default();
         }
+        let over_http = matches!(self.link, Link::Http(_));
         let reads = caller.era == Era::Modern && caller.log_level.is_some();
-        let own = (reads && matches!(self.link, Link::Http(_))).then(Arc::default);
-        (Some(self.events.lobby.sit(caller, own.clone())), own)
+        let mail = (reads && over_http && self.offers.logging).then(Arc::default);
+        let lobby = &self.events.lobby;
+        if over_http && !caller.abilities.is_empty() {
+            let (seat, questions) = lobby.sit_and_hear(caller, mail.clone());
+            return Beside { _seat: Some(seat), mail, questions: Some(questions) };
+        }
+        let seat = self.offers.logging.then(|| lobby.sit(caller, mail.clone()));
+        Beside { _seat: seat, mail, questions: None }
     }
 
     /// The server is in doubt: what is asked from now on goes over new connections. Those that wait

@@ -128,7 +128,10 @@ impl Watch<'_> {
         let mut stream = Changes::new(link, &self.means.us, &self.live.events, changes, &taken);
         stream.was_away(self.was_away());
         let offers = &self.live.offers;
-        let standing = !changes.is_empty() || offers.subscribe || offers.logging || offers.tasks;
+        // A server asks clients there too, where it has some that can be asked.
+        let asks = !self.replica.place.abilities.is_empty();
+        let standing =
+            asks || !changes.is_empty() || offers.subscribe || offers.logging || offers.tasks;
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
         let mut looks = Looks::new(self.live, self.replica, self.means);

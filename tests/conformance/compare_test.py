@@ -119,6 +119,33 @@ class Compare(unittest.TestCase):
         self.assertIn("came only directly", compare.differences(one, silent, "second__")[0][1])
         self.assertIn("came only through", compare.differences(silent, one, "second__")[0][1])
 
+    def task(self, identity, statuses, code=None):
+        """A call that becomes a task, and what is said when it is asked for."""
+        begun = {"resultType": "task", "taskId": identity, "status": "working", "createdAt": identity + " o'clock"}
+        asked = {"jsonrpc": "2.0", "id": 8, "method": "tasks/get", "params": {"taskId": identity}}
+        made = [record(answers=[{"jsonrpc": "2.0", "id": 7, "result": begun}], events=False)]
+        for at, status in enumerate(statuses):
+            answer = {"jsonrpc": "2.0", "id": 8, "result": {"taskId": identity, "status": status}}
+            if status is None:
+                answer = {"jsonrpc": "2.0", "id": 8, "error": {"code": code, "message": f"no {identity}"}}
+            made.append(record(asked=asked, answers=[answer], events=False, number=at + 1))
+            made[-1]["headers"] = {"mcp-name": identity}
+        return made
+
+    def test_tasks_have_names_of_their_own_and_are_asked_for_until_they_are_there(self):
+        one = self.task("a", ["working", "completed"])
+        found = compare.differences(one, self.task("b", ["working", "working", "completed"]), "second__")
+        self.assertEqual(found, [])
+        found = compare.differences(one, self.task("b", ["completed", "working"]), "second__")
+        self.assertIn("status", found[0][1])
+        lost = [self.task(identity, [None], code) for identity, code in [("a", -32602), ("b", -32602), ("b", -32603)]]
+        self.assertEqual(compare.differences(*lost[:2], "second__"), [])
+        self.assertIn("code", compare.differences(lost[0], lost[2], "second__")[0][1])
+        other = self.task("b", ["completed"])
+        other[1]["headers"] = {"mcp-name": "a"}
+        found = compare.differences(self.task("a", ["completed"]), other, "second__")
+        self.assertIn("only directly", found[0][1])
+
     def test_requests_are_paired_in_any_order(self):
         other = changed(ASKED, ["params", "name"], "u")
         answered = changed(ANSWER, ["result", "content"], [])

@@ -11,6 +11,7 @@
 mod abandoned;
 mod abilities;
 mod asks;
+mod asks_beside;
 mod bad_upstreams;
 mod batch;
 mod bounds;
@@ -58,6 +59,7 @@ mod resumed;
 mod reuse;
 mod rmcp_peers;
 mod rounds;
+mod sent_away;
 mod sessions;
 mod shares;
 mod skew;

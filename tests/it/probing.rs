@@ -21,8 +21,11 @@ use waypost::upstream::supervisor::{StopPace, Supervisor};
 
 use crate::support::process::{WAYPOST, free_port, received};
 use crate::support::procfs::{children, mark, marked, marked_with};
+use crate::support::puppet::{Offer, Puppet};
 use crate::support::toml::{command, upstream, url};
-use crate::support::{Demo, Fake, Gateway, Http, eventually, health, listed, metric, replicas_up};
+use crate::support::{
+    Demo, Era, Fake, Gateway, Http, eventually, health, listed, metric, replicas_up,
+};
 
 const MODERN: &str = "2026-07-28";
 const LEGACY: &str = "2025-11-25";
@@ -265,7 +268,7 @@ fn a_url_that_never_answers_is_not_taken_for_legacy() {
 }
 
 #[test]
-fn a_url_that_answers_200_with_something_else_is_not_taken_for_legacy() {
+fn a_url_that_answers_everything_with_something_else_is_down_by_the_handshake() {
     let mut odd = Fake::start(|message| {
         let answer = json!({"jsonrpc": "2.0", "id": message["id"], "result": {"hello": "there"}});
         Some((200, answer.to_string()))
@@ -273,12 +276,23 @@ fn a_url_that_answers_200_with_something_else_is_not_taken_for_legacy() {
     let port = odd.port;
     is_no_evidence(
         |_| {
-            assert!(odd.requests("initialize").is_empty());
+            assert!(!odd.requests("initialize").is_empty());
             odd.stop();
         },
         port,
-        "discover",
+        "initialize",
     );
+}
+
+#[test]
+fn a_legacy_url_that_answers_the_question_with_an_empty_result_is_greeted_as_legacy() {
+    let server = Puppet::start(Offer::new("u", Era::Legacy).tools(&["t"]), |seen, wire| {
+        seen.method() == "server/discover" && wire.json(&seen.result(&json!({})))
+    });
+    let gateway = Gateway::start(&upstream("u", "", &[url(&server.url)]));
+    assert_eq!(replicas_up(&gateway, "u", 1)["replicas"][0]["version"], LEGACY);
+    listed(&gateway, "u__t");
+    assert_eq!(server.requests("initialize").len(), 1);
 }
 
 #[test]

@@ -45,7 +45,15 @@ fn call(gateway: &Gateway, era: Era) -> Reply {
         Era::Legacy => {
             let session = Http::legacy_session(&url, "2025-11-25");
             let params = r#"{"name":"u__t","arguments":{},"_meta":{"progressToken":"p"}}"#;
-            Http::legacy(&url, &session, "1", "tools/call", params)
+            let mut reply = Http::legacy(&url, &session, "1", "tools/call", params);
+            // The gateway ends its own stream with that of the server.
+            while reply.messages().iter().all(|message| message.get("id").is_none()) {
+                let mut back = Http::come_back(&url, &session, &reply.last_event().unwrap());
+                while let Some(event) = back.event() {
+                    reply.body.extend([event.as_str(), "\n\n"]);
+                }
+            }
+            reply
         }
         Era::Modern => {
             let (headers, body) = Http::modern_parts(

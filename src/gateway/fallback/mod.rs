@@ -54,7 +54,7 @@ pub(super) struct Heard {
 impl Heard {
     /// It is about to be told this.
     pub(super) fn note(&mut self, told: &Told) {
-        self.anything = true;
+        self.anything |= !matches!(told, Told::Away(_));
         self.question |= matches!(told, Told::Ask(_));
     }
 }

@@ -276,6 +276,8 @@ async fn attend(
                     tell(Told::Note(note));
                 }
             }
+            // A modern client has one stream for each call.
+            Some(Event::Told(Told::Away(_))) => {}
             Some(Event::Told(Told::Ask(ask))) => {
                 running.asks(ask, abilities);
                 if !running.asks.is_empty() && gathered.is_none() {

@@ -269,6 +269,7 @@ async fn ask(
 fn renamed_told(told: Told, name: &[u8]) -> Told {
     let path = words::RELATED_PARAMS;
     match told {
+        Told::Away(_) => told,
         Told::Note(note) => Told::Note(words::renamed(&note, path, name)),
         Told::Ask(mut ask) => {
             if let Some(own) = words::at(&ask.body, path) {

@@ -11,12 +11,12 @@ pub(super) fn tools(cell: &mut Cell) {
         names.iter().filter(|name| name.starts_with(prefix)).map(String::as_str).collect::<Vec<_>>()
     };
     let fixture = of("u__");
-    assert_eq!(fixture.len(), 30, "{fixture:?}");
+    assert_eq!(fixture.len(), 37, "{fixture:?}");
     assert_eq!(
         fixture[..3],
         ["u__test_simple_text", "u__test_image_content", "u__test_audio_content"]
     );
-    assert_eq!(fixture[29], "u__test_custom_header");
+    assert_eq!(fixture[36], "u__test_custom_header");
     assert!(fixture.contains(&"u__test_input_required_result_multiple_inputs"), "{fixture:?}");
     assert_eq!(of("d__").len(), 8, "{names:?}");
     assert_eq!(of("l__"), ["l__link"]);

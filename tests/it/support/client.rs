@@ -49,6 +49,15 @@ impl Reply {
         self.messages().pop().unwrap_or_else(|| panic!("no answer in {self:?}"))
     }
 
+    /// The id of the last event that has one.
+    pub(crate) fn last_event(&self) -> Option<String> {
+        self.body
+            .lines()
+            .filter_map(|line| line.strip_prefix("id: "))
+            .next_back()
+            .map(str::to_owned)
+    }
+
     /// Status and JSON-RPC error code, 0 where there is none.
     pub(crate) fn verdict(&self) -> (u16, i64) {
         (self.status, self.messages().pop().and_then(|m| m["error"]["code"].as_i64()).unwrap_or(0))
@@ -95,6 +104,13 @@ impl Http {
     /// A GET whose answer is read bit by bit.
     pub(crate) fn get(url: &str, headers: &[(&str, &str)]) -> Open {
         Open::start("GET", url, headers, "")
+    }
+
+    /// A legacy client comes back to a stream of its session, after its event of this id.
+    pub(crate) fn come_back(url: &str, session: &str, last: &str) -> Open {
+        let headers =
+            [("Accept", "text/event-stream"), ("Mcp-Session-Id", session), ("Last-Event-ID", last)];
+        Self::get(url, &headers)
     }
 
     /// The headers and the body of a well-formed modern request.
