@@ -15,6 +15,7 @@ use crate::proto::listen::Filter;
 use crate::proto::modern::{self, Discovered};
 use crate::proto::{Abilities, Method, Offers, Version};
 
+use super::channel::{Channel, ChannelLink};
 use super::exchange::{Done, Exchange, Frame};
 use super::greet::{self, Verdict};
 use super::http::{HttpExchange, HttpLink};
@@ -22,7 +23,7 @@ use super::launch::{Launch, Process};
 use super::replica::{Link, Live, Replica};
 use super::spec::{EraPolicy, HttpSpec, LaunchSpec, ReplicaKind};
 use super::stderr::StderrTail;
-use super::stdio::{Channel, StdioLink};
+use super::stdio;
 use super::supervisor::{Exit, StopPace};
 
 /// Longest wait for `server/discover` and `initialize` of a server that runs.
@@ -134,7 +135,7 @@ async fn probe_child(
     means: &Means,
 ) -> Result<Verdict, Fault> {
     let running = start(replica, launch, means).await?;
-    let link = StdioLink::new(Arc::clone(&running.channel), Version::MODERN_NEWEST);
+    let link = ChannelLink::new(Arc::clone(&running.channel), Version::MODERN_NEWEST);
     let number = running.channel.number();
     let ask = link.ask(modern::request(number, Method::Discover.name(), None, &means.us), number);
     let outcome = match ask {
@@ -142,7 +143,7 @@ async fn probe_child(
             let limit = first_byte_then(&running.channel, launch.start_timeout);
             tokio::select! {
                 biased;
-                outcome = Exchange::Stdio(exchange).finish() => outcome,
+                outcome = Exchange::Channel(exchange).finish() => outcome,
                 fault = limit => Err(fault),
             }
         }
@@ -165,7 +166,7 @@ async fn first_byte_then(channel: &Channel, start_timeout: Duration) -> Fault {
 
 async fn start(replica: &Replica, launch: &LaunchSpec, means: &Means) -> Result<Running, Fault> {
     let (mut child, pipes) = means.supervisor.launch(launch).await?;
-    let channel = Channel::open(pipes.stdin, pipes.stdout, &means.tasks);
+    let channel = stdio::open(pipes.stdin, pipes.stdout, &means.tasks);
     let (share, starting) = (child.start_share(), Arc::clone(&channel));
     means.tasks.spawn(async move {
         tokio::select! {
@@ -181,18 +182,18 @@ async fn start(replica: &Replica, launch: &LaunchSpec, means: &Means) -> Result<
     Ok(Running { child, channel, stderr })
 }
 
-type GreetedChild = (StdioLink, Offers);
+type GreetedChild = (ChannelLink, Offers);
 
 fn modern_child(running: &Running, found: &Discovered) -> GreetedChild {
     let version = found.version.unwrap_or(Version::MODERN_NEWEST);
-    (StdioLink::new(Arc::clone(&running.channel), version), found.offers)
+    (ChannelLink::new(Arc::clone(&running.channel), version), found.offers)
 }
 
 /// Asks a modern child to tell of changes. Dropping the exchange ends the subscription.
-pub fn listen_child(link: &StdioLink, filter: &Filter, means: &Means) -> Result<Exchange, Fault> {
+pub fn listen_child(link: &ChannelLink, filter: &Filter, means: &Means) -> Result<Exchange, Fault> {
     let number = link.channel().number();
     let body = modern::listen_request(number, &means.us, filter);
-    link.ask(body, number).map(Exchange::Stdio)
+    link.ask(body, number).map(Exchange::Channel)
 }
 
 async fn greet_legacy_child(
@@ -202,12 +203,12 @@ async fn greet_legacy_child(
     abilities: Abilities,
 ) -> Result<GreetedChild, Fault> {
     let channel = &running.channel;
-    let link = StdioLink::new(Arc::clone(channel), Version::LEGACY_NEWEST);
+    let link = ChannelLink::new(Arc::clone(channel), Version::LEGACY_NEWEST);
     let number = channel.number();
     let exchange = link.ask(legacy::initialize_request(number, &means.us, abilities), number)?;
     let done = tokio::select! {
         biased;
-        outcome = Exchange::Stdio(exchange).finish() => outcome?,
+        outcome = Exchange::Channel(exchange).finish() => outcome?,
         fault = first_byte_then(channel, launch.start_timeout) => return Err(fault),
     };
     if greet::refused_handshake(&done) {
@@ -215,10 +216,8 @@ async fn greet_legacy_child(
         return Ok(modern_child(running, &assumed_modern()));
     }
     let welcome = welcome(&done)?;
-    let mut body = legacy::INITIALIZED.to_vec();
-    body.push(b'\n');
-    channel.tell(body)?;
-    Ok((StdioLink::new(Arc::clone(channel), welcome.version), welcome.offers))
+    channel.tell(legacy::INITIALIZED.to_vec())?;
+    Ok((ChannelLink::new(Arc::clone(channel), welcome.version), welcome.offers))
 }
 
 impl Running {

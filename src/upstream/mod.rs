@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod backoff;
 pub mod changes;
+pub mod channel;
 pub mod connect;
 pub mod events;
 pub mod exchange;

@@ -15,6 +15,7 @@ use crate::proto::headers::encode_value;
 use crate::proto::{Era, Level, Method, Offers, Version, legacy, modern};
 use crate::telemetry::ReplicaMeters;
 
+use super::channel::ChannelLink;
 use super::events::Events;
 use super::exchange::{Caller, Dialect, Done, Exchange, Request};
 use super::http::{HttpLink, named};
@@ -23,13 +24,12 @@ use super::lobby::{Mailbox, Seat};
 use super::nap::{Hold, Nap, Phase};
 use super::place::Place;
 use super::spec::{HealthSpec, ReplicaKind, ReplicaSpec};
-use super::stdio::StdioLink;
 
 /// How bytes reach it.
 #[derive(Debug)]
 pub enum Link {
     /// A child's pipes.
-    Stdio(StdioLink),
+    Stdio(ChannelLink),
     /// A server behind a URL.
     Http(HttpLink),
 }
@@ -117,7 +117,7 @@ impl Live {
     /// Starts a client's request.
     pub fn begin(&self, request: &Request<'_>) -> Result<Exchange, Fault> {
         match &self.link {
-            Link::Stdio(link) => link.begin(request).map(Exchange::Stdio),
+            Link::Stdio(link) => link.begin(request).map(Exchange::Channel),
             Link::Http(link) => link.begin(request).map(Exchange::Http),
         }
     }
@@ -153,7 +153,7 @@ impl Live {
         let exchange = match &self.link {
             Link::Stdio(link) => {
                 let number = link.channel().number();
-                Exchange::Stdio(link.ask(body(number), number)?)
+                Exchange::Channel(link.ask(body(number), number)?)
             }
             Link::Http(link) => {
                 let number = link.number();
@@ -174,7 +174,7 @@ impl Live {
         let exchange = match &self.link {
             Link::Stdio(link) => {
                 let number = link.channel().number();
-                Exchange::Stdio(link.ask(body(number), number)?)
+                Exchange::Channel(link.ask(body(number), number)?)
             }
             Link::Http(link) => {
                 let number = link.number();

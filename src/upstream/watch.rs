@@ -9,6 +9,7 @@ use crate::proto::listen::Filter;
 use crate::proto::{Era, Lists, Method, Version, legacy};
 
 use super::changes::Changes;
+use super::channel::ChannelLink;
 use super::connect::{Means, Running, Session, listen_child, probe_http};
 use super::events::News;
 use super::greet::Verdict;
@@ -17,7 +18,6 @@ use super::listing::Listing;
 use super::look::{Found, Looks};
 use super::replica::{Link, Live, Replica};
 use super::report::Report;
-use super::stdio::StdioLink;
 
 /// A legacy verdict on a URL is asked for again this often: the server may have been replaced.
 pub const REPROBE_INTERVAL: Duration = Duration::from_mins(15);
@@ -78,7 +78,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    async fn child(mut self, link: &StdioLink, running: &mut Running) -> End {
+    async fn child(mut self, link: &ChannelLink, running: &mut Running) -> End {
         let mut ended = std::pin::pin!(running.ended());
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
