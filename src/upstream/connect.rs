@@ -21,7 +21,8 @@ use super::greet::{self, Verdict};
 use super::http::{HttpExchange, HttpLink};
 use super::launch::{Launch, Process};
 use super::replica::{Link, Live, Replica};
-use super::spec::{EraPolicy, HttpSpec, LaunchSpec, ReplicaKind};
+use super::spec::{EraPolicy, HttpSpec, LaunchSpec, ReplicaKind, Transport};
+use super::sse::{self, SseSession};
 use super::stderr::StderrTail;
 use super::stdio;
 use super::supervisor::{Exit, StopPace};
@@ -68,6 +69,8 @@ pub struct Session {
     pub live: Arc<Live>,
     /// The process behind it, where there is one.
     pub child: Option<Running>,
+    /// The stream behind it, where that is the whole session.
+    pub stream: Option<SseSession>,
     /// Its era was asked for, and may change when it is asked again.
     pub probed: bool,
 }
@@ -82,7 +85,10 @@ pub async fn connect(
         (ReplicaKind::Child(launch), _) => connect_child(replica, launch, means).await,
         (ReplicaKind::Http(spec), Some(client)) => {
             let link = HttpLink::new(spec, client.clone(), means.tasks.clone());
-            connect_http(replica, spec, link, means).await
+            match spec.transport {
+                Transport::Sse => connect_sse(replica, link, means).await,
+                Transport::Auto | Transport::Http => connect_http(replica, spec, link, means).await,
+            }
         }
         (ReplicaKind::Http(_), None) => Err(Fault::gateway(Kind::Connect, "it has no HTTP client")),
     }
@@ -116,7 +122,7 @@ async fn connect_child(
             let events = Arc::clone(running.channel.events());
             let live = Arc::new(Live::new(Link::Stdio(link), offers, events));
             let probed = replica.spec.era == EraPolicy::Auto;
-            Ok(Session { live, child: Some(running), probed })
+            Ok(Session { live, child: Some(running), stream: None, probed })
         }
         Err(fault) => Err(running.end(fault).await),
     }
@@ -309,6 +315,7 @@ async fn connect_http(
     means: &Means,
 ) -> Result<Session, Fault> {
     let (policy, abilities) = (replica.spec.era, replica.place.abilities);
+    let probed = policy == EraPolicy::Auto && abilities.is_empty();
     let verdict = match policy {
         // Only legacy servers are told of abilities in advance.
         _ if !abilities.is_empty() => Verdict::Legacy,
@@ -323,13 +330,21 @@ async fn connect_http(
         Verdict::Legacy if policy == EraPolicy::Modern => {
             return Err(protocol(format!("{} does not speak the modern era", spec.url)));
         }
-        Verdict::Legacy => handshake_http(&mut link, means, abilities).await?.offers,
+        Verdict::Legacy => match greet_http(&mut link, means, abilities).await? {
+            Greeted::Welcome(welcome) => welcome.offers,
+            Greeted::Refused(refusal) if spec.transport == Transport::Auto => {
+                return match connect_sse(replica, link, means).await {
+                    Ok(session) => Ok(Session { probed, ..session }),
+                    Err(fault) => Err(neither(&refusal, &fault)),
+                };
+            }
+            Greeted::Refused(refusal) => return Err(refusal),
+        },
         Verdict::Incompatible(why) => return Err(protocol(why)),
         Verdict::Unknown(fault) => return Err(fault),
     };
     let live = Arc::new(Live::new(Link::Http(link), offers, Arc::default()));
-    let probed = policy == EraPolicy::Auto && abilities.is_empty();
-    Ok(Session { live, child: None, probed })
+    Ok(Session { live, child: None, stream: None, probed })
 }
 
 /// Asks a server behind a URL for its era.
@@ -340,23 +355,65 @@ pub async fn probe_http(link: &HttpLink, means: &Means) -> Verdict {
     greet::over_http(bounded(exchange.finish()).await)
 }
 
-async fn handshake_http(
+/// How a legacy server behind a URL took the handshake of Streamable HTTP.
+enum Greeted {
+    Welcome(Welcome),
+    /// Not at all: it may be older than that transport.
+    Refused(Fault),
+}
+
+async fn greet_http(
     link: &mut HttpLink,
     means: &Means,
     abilities: Abilities,
-) -> Result<Welcome, Fault> {
+) -> Result<Greeted, Fault> {
     link.speak_handshake();
     let number = link.number();
     let body = legacy::initialize_request(number, &means.us, abilities);
     let mut exchange = link.ask(body, number, Method::Initialize);
-    let done = bounded(finish(&mut exchange)).await?;
-    let welcome = welcome(&done)?;
+    let outcome = bounded(finish(&mut exchange)).await;
+    let may_be_older = greet::may_be_older(&outcome);
+    let welcome = match outcome.and_then(|done| welcome(&done)) {
+        Ok(welcome) => welcome,
+        Err(fault) if may_be_older => return Ok(Greeted::Refused(fault)),
+        Err(fault) => return Err(fault),
+    };
     link.speak(welcome.version, exchange.session().cloned());
     if let Err(fault) = link.tell(legacy::INITIALIZED).await {
         link.end_session().await;
         return Err(fault);
     }
-    Ok(welcome)
+    Ok(Greeted::Welcome(welcome))
+}
+
+/// Opens a session of the HTTP+SSE transport and greets its server. One session, one stream.
+async fn connect_sse(
+    replica: &Replica,
+    mut http: HttpLink,
+    means: &Means,
+) -> Result<Session, Fault> {
+    http.speak_handshake();
+    let stream = sse::open(&http, &means.tasks).await?;
+    let channel = stream.channel();
+    let link = ChannelLink::new(Arc::clone(channel), Version::LEGACY_NEWEST);
+    let number = channel.number();
+    let hello = legacy::initialize_request(number, &means.us, replica.place.abilities);
+    let done = bounded(Exchange::Channel(link.ask(hello, number)?).finish()).await?;
+    let welcome = welcome(&done)?;
+    stream.agree(welcome.version).tell(legacy::INITIALIZED).await?;
+    let link = ChannelLink::new(Arc::clone(channel), welcome.version);
+    let events = Arc::clone(channel.events());
+    let live = Arc::new(Live::new(Link::Sse(link, http), welcome.offers, events));
+    Ok(Session { live, child: None, stream: Some(stream), probed: false })
+}
+
+/// A server that is spoken to in neither of the ways there are.
+fn neither(streamable: &Fault, sse: &Fault) -> Fault {
+    let message = format!(
+        "it speaks neither Streamable HTTP (POST of initialize: {}) nor HTTP+SSE (GET: {})",
+        streamable.message, sse.message
+    );
+    Fault { message: message.into(), ..streamable.clone() }
 }
 
 async fn finish(exchange: &mut HttpExchange) -> Result<Done, Fault> {

@@ -30,8 +30,11 @@ use super::spec::{HealthSpec, ReplicaKind, ReplicaSpec};
 pub enum Link {
     /// A child's pipes.
     Stdio(ChannelLink),
-    /// A server behind a URL.
+    /// A server behind a URL, over Streamable HTTP.
     Http(HttpLink),
+    /// A server behind a URL, over the HTTP+SSE transport of 2024-11-05. What is asked outside of
+    /// the session goes by the second.
+    Sse(ChannelLink, HttpLink),
 }
 
 /// Longest wait until a server has taken the level of its log messages.
@@ -81,9 +84,14 @@ impl Live {
     /// The dialect it speaks.
     pub fn dialect(&self) -> Dialect {
         match &self.link {
-            Link::Stdio(link) => link.dialect(),
+            Link::Stdio(link) | Link::Sse(link, _) => link.dialect(),
             Link::Http(link) => link.dialect(),
         }
+    }
+
+    /// Whether it is reached over the HTTP+SSE transport of 2024-11-05.
+    pub fn is_sse(&self) -> bool {
+        matches!(self.link, Link::Sse(..))
     }
 
     /// Whether its log messages may come outside of the streams of calls, on a connection of their
@@ -109,7 +117,7 @@ impl Live {
     /// The server is in doubt: what is asked from now on goes over new connections. Those that wait
     /// may be half-open, and would tell of themselves and not of the server.
     pub fn forget_connections(&self) {
-        if let Link::Http(link) = &self.link {
+        if let Link::Http(link) | Link::Sse(_, link) = &self.link {
             link.forget_connections();
         }
     }
@@ -117,7 +125,7 @@ impl Live {
     /// Starts a client's request.
     pub fn begin(&self, request: &Request<'_>) -> Result<Exchange, Fault> {
         match &self.link {
-            Link::Stdio(link) => link.begin(request).map(Exchange::Channel),
+            Link::Stdio(link) | Link::Sse(link, _) => link.begin(request).map(Exchange::Channel),
             Link::Http(link) => link.begin(request).map(Exchange::Http),
         }
     }
@@ -151,7 +159,7 @@ impl Live {
             Era::Legacy => legacy::tool_request(number, tool),
         };
         let exchange = match &self.link {
-            Link::Stdio(link) => {
+            Link::Stdio(link) | Link::Sse(link, _) => {
                 let number = link.channel().number();
                 Exchange::Channel(link.ask(body(number), number)?)
             }
@@ -172,7 +180,7 @@ impl Live {
         limit: Duration,
     ) -> Result<Done, Fault> {
         let exchange = match &self.link {
-            Link::Stdio(link) => {
+            Link::Stdio(link) | Link::Sse(link, _) => {
                 let number = link.channel().number();
                 Exchange::Channel(link.ask(body(number), number)?)
             }
@@ -380,6 +388,11 @@ impl Replica {
     /// Whether it takes calls.
     pub fn is_up(&self) -> bool {
         self.live.load().is_some()
+    }
+
+    /// Whether it is up over the HTTP+SSE transport of 2024-11-05.
+    pub fn is_sse(&self) -> bool {
+        self.live.load().as_ref().is_some_and(|live| live.is_sse())
     }
 
     /// Whether it is a child process.

@@ -9,13 +9,14 @@ use crate::proto::listen::Filter;
 use crate::proto::{Era, Lists, Method, Version, legacy};
 
 use super::changes::Changes;
-use super::channel::ChannelLink;
+use super::channel::{Channel, ChannelLink};
 use super::connect::{Means, Running, Session, listen_child, probe_http};
 use super::events::News;
 use super::greet::Verdict;
 use super::http::HttpLink;
 use super::listing::Listing;
 use super::look::{Found, Looks};
+use super::mux::ended;
 use super::replica::{Link, Live, Replica};
 use super::report::Report;
 
@@ -58,7 +59,8 @@ pub async fn watch(
     let watch = Watch { live: &live, replica, means, report, listing, missing, subscribed };
     match (&live.link, &mut session.child) {
         (Link::Stdio(link), Some(running)) => watch.child(link, running).await,
-        (Link::Http(link), _) => watch.url(link, session.probed).await,
+        (Link::Http(link), _) => watch.url(link, None, session.probed).await,
+        (Link::Sse(link, http), _) => watch.url(http, Some(link.channel()), session.probed).await,
         (Link::Stdio(_), None) => End::Down(Fault::gateway(Kind::Closed, "it has no process")),
     }
 }
@@ -121,14 +123,17 @@ impl Watch<'_> {
         }
     }
 
-    /// One select: each arm is one thing that can happen to a server behind a URL.
-    async fn url(mut self, link: &HttpLink, probed: bool) -> End {
+    /// One select: each arm is one thing that can happen to a server behind a URL. `session` is the
+    /// one stream of one that has no others.
+    async fn url(mut self, link: &HttpLink, session: Option<&Channel>, probed: bool) -> End {
         let changes = self.live.offers.changes;
         let taken = |uris| self.replica.set_taken(uris);
         let mut stream = Changes::new(link, &self.means.us, &self.live.events, changes, &taken);
         stream.was_away(self.was_away());
+        let mut missed = self.was_away() && session.is_some();
         let offers = self.live.offers;
-        let standing = !changes.is_empty() || offers.subscribe || offers.logging;
+        let tells = !changes.is_empty() || offers.subscribe || offers.logging;
+        let standing = tells && session.is_none();
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
         let mut looks = Looks::new(self.live, self.replica, self.means);
@@ -138,6 +143,7 @@ impl Watch<'_> {
             let found = tokio::select! {
                 // In this order: what a server can make come at any time has the last turn.
                 biased;
+                fault = over(session) => return End::Down(fault),
                 () = stream.run(), if standing => {
                     // A server that died takes its stream along: the first to know is not a call.
                     self.replica.doubt();
@@ -149,6 +155,9 @@ impl Watch<'_> {
                     stream.watch(self.filter(&uris));
                     if link.dialect().era == Era::Legacy {
                         self.subscribe(&uris).await;
+                        if std::mem::take(&mut missed) {
+                            self.report.updated(BTreeSet::clone(&uris));
+                        }
                         self.replica.set_taken(uris);
                     }
                     continue;
@@ -280,6 +289,13 @@ async fn next<T>(watched: &mut tokio::sync::watch::Receiver<T>) {
     if watched.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Resolves when the stream that is a whole session has ended; never, where there is none.
+async fn over(session: Option<&Channel>) -> Fault {
+    let Some(channel) = session else { return std::future::pending().await };
+    channel.closed().await;
+    channel.why_closed().unwrap_or_else(|| ended("its session ended".to_owned()))
 }
 
 /// Asks a server for its era anew: what is to be said if it is another one than we speak. A server
