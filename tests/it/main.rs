@@ -62,6 +62,7 @@ mod shares;
 mod skew;
 mod slow_reader;
 mod smoke;
+mod sse_upstream;
 mod stdio_front;
 mod support;
 mod told;
