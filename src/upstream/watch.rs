@@ -128,12 +128,11 @@ impl Watch<'_> {
     async fn url(mut self, link: &HttpLink, session: Option<&Channel>, probed: bool) -> End {
         let changes = self.live.offers.changes;
         let taken = |uris| self.replica.set_taken(uris);
-        let mut stream = Changes::new(link, &self.means.us, &self.live.events, changes, &taken);
-        stream.was_away(self.was_away());
-        let mut missed = self.was_away() && session.is_some();
+        let stream = Changes::new(link, &self.means.us, &self.live.events, changes, &taken);
+        let mut outside = Outside::of(session, stream, self.was_away());
         let offers = self.live.offers;
         let tells = !changes.is_empty() || offers.subscribe || offers.logging;
-        let standing = tells && session.is_none();
+        let standing = tells || session.is_some();
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
         let mut looks = Looks::new(self.live, self.replica, self.means);
@@ -143,8 +142,10 @@ impl Watch<'_> {
             let found = tokio::select! {
                 // In this order: what a server can make come at any time has the last turn.
                 biased;
-                fault = over(session) => return End::Down(fault),
-                () = stream.run(), if standing => {
+                lost = outside.lost(), if standing => {
+                    if let Some(fault) = lost {
+                        return End::Down(fault);
+                    }
                     // A server that died takes its stream along: the first to know is not a call.
                     self.replica.doubt();
                     continue;
@@ -152,14 +153,7 @@ impl Watch<'_> {
                 found = looks.next() => found,
                 () = next(&mut watched) => {
                     let uris = Arc::clone(&watched.borrow_and_update());
-                    stream.watch(self.filter(&uris));
-                    if link.dialect().era == Era::Legacy {
-                        self.subscribe(&uris).await;
-                        if std::mem::take(&mut missed) {
-                            self.report.updated(BTreeSet::clone(&uris));
-                        }
-                        self.replica.set_taken(uris);
-                    }
+                    self.follow(uris, &mut outside).await;
                     continue;
                 }
                 () = self.replica.outdated() => {
@@ -190,6 +184,15 @@ impl Watch<'_> {
             if let Some(end) = self.judge(found, link, probed).await {
                 return end;
             }
+        }
+    }
+
+    /// These resources are to be watched.
+    async fn follow(&mut self, uris: Arc<BTreeSet<String>>, outside: &mut Outside<'_>) {
+        outside.watch(self.filter(&uris));
+        if self.live.dialect().era == Era::Legacy {
+            self.subscribe(&uris).await;
+            self.replica.set_taken(uris);
         }
     }
 
@@ -291,11 +294,50 @@ async fn next<T>(watched: &mut tokio::sync::watch::Receiver<T>) {
     }
 }
 
-/// Resolves when the stream that is a whole session has ended; never, where there is none.
-async fn over(session: Option<&Channel>) -> Fault {
-    let Some(channel) = session else { return std::future::pending().await };
-    channel.closed().await;
-    channel.why_closed().unwrap_or_else(|| ended("its session ended".to_owned()))
+/// Where a server behind a URL tells what belongs to no call.
+enum Outside<'a> {
+    /// On a stream of its own, which is opened again when it is lost.
+    Stream(Changes<'a>),
+    /// On the one stream that is its whole session. If the server was `away`, what is watched
+    /// counts as changed.
+    Session { channel: &'a Channel, away: bool },
+}
+
+impl<'a> Outside<'a> {
+    fn of(session: Option<&'a Channel>, mut stream: Changes<'a>, away: bool) -> Self {
+        if let Some(channel) = session {
+            return Self::Session { channel, away };
+        }
+        stream.was_away(away);
+        Self::Stream(stream)
+    }
+
+    /// Resolves when a stream is lost, with why the session is over where that was all of it.
+    async fn lost(&mut self) -> Option<Fault> {
+        match self {
+            Self::Stream(changes) => {
+                changes.run().await;
+                None
+            }
+            Self::Session { channel, .. } => {
+                channel.closed().await;
+                let unknown = || ended("its session ended".to_owned());
+                Some(channel.why_closed().unwrap_or_else(unknown))
+            }
+        }
+    }
+
+    /// Other changes are of interest from now on.
+    fn watch(&mut self, filter: Filter) {
+        match self {
+            Self::Stream(changes) => changes.watch(filter),
+            Self::Session { channel, away } => {
+                if std::mem::take(away) {
+                    channel.events().uris(&filter.uris);
+                }
+            }
+        }
+    }
 }
 
 /// Asks a server for its era anew: what is to be said if it is another one than we speak. A server

@@ -218,7 +218,7 @@ fn what_stands_for_a_kind_of_clients_comes_back_when_it_is_lost() {
 
 #[test]
 fn clients_of_a_kind_are_served_by_modern_servers_as_all_others() {
-    Way::MODERN.into_iter().for_each(|over| {
+    for over in Way::MODERN {
         let peer = Peer::start(Era::Modern, over, |turn| match turn.method() {
             "tools/list" => tools(&PLAIN),
             "tools/call" => text(turn.name()),
@@ -233,5 +233,5 @@ fn clients_of_a_kind_are_served_by_modern_servers_as_all_others() {
         assert_eq!(call["io.modelcontextprotocol/clientCapabilities"], declared, "{over:?}");
         // One list for all: a modern server must not make it depend on who asks.
         assert_eq!(peer.heard("tools/list").len(), 1, "{over:?}");
-    });
+    }
 }

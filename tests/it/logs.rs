@@ -153,7 +153,7 @@ fn clients_of_one_session_at_a_server_each_get_their_own_level() {
 
 #[test]
 fn a_level_of_a_legacy_client_is_named_in_each_request_to_a_modern_server() {
-    Way::MODERN.into_iter().for_each(|over| {
+    for over in Way::MODERN {
         let peer = server(Era::Modern, over);
         let gateway = peer.gateway("");
         let session = Session::open(&gateway, "{}");
@@ -162,7 +162,7 @@ fn a_level_of_a_legacy_client_is_named_in_each_request_to_a_modern_server() {
         let call = peer.calls("all").pop().unwrap().message;
         assert_eq!(call["params"]["_meta"]["io.modelcontextprotocol/logLevel"], "warning");
         assert!(peer.heard("logging/setLevel").is_empty(), "{over:?}");
-    });
+    }
 }
 
 #[test]
