@@ -383,11 +383,14 @@ fn a_server_that_forgot_the_session_is_greeted_anew() {
         forgot
     });
     let gateway = server.gateway();
-    // The first call finds it out; it was refused, so it may be sent again.
+    // The first call finds it out.
     called(&gateway);
     eventually("a new stream", || (server.streams.len() == 2).then_some(()));
     replicas_up(&gateway, "u", 1);
     works(&gateway);
+    let pings = server.puppet.requests("ping");
+    let old = pings.iter().filter(|ping| ping.path == "/message?session=0").count();
+    assert_eq!(old, 1, "one look is enough: it is there, and wants a greeting");
 }
 
 #[test]
