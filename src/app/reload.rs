@@ -167,7 +167,7 @@ mod tests {
     use crate::upstream::Replica;
     use crate::upstream::place::Numbers;
     use crate::upstream::replica::Bonds;
-    use crate::upstream::spec::{EraPolicy, HttpSpec, ReplicaKind, ReplicaSpec};
+    use crate::upstream::spec::{EraPolicy, HttpSpec, ReplicaKind, ReplicaSpec, Transport};
 
     const BOUND: usize = 3;
 
@@ -176,6 +176,7 @@ mod tests {
             url: "http://127.0.0.1:1/mcp".parse().unwrap(),
             headers: Vec::new(),
             address: None,
+            transport: Transport::Auto,
         };
         let spec = ReplicaSpec {
             name: ReplicaName::new("a").unwrap(),

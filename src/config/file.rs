@@ -520,10 +520,10 @@ pub(super) struct Replica {
     /// How many identical children.
     #[schemars(range(min = 1, max = 64), extend("default" = 1))]
     pub(super) count: Option<u32>,
-    /// The endpoint of a Streamable HTTP server.
+    /// The endpoint of a server.
     pub(super) url: Option<String>,
-    /// The HTTP transport of the server; `sse` is the one of 2024-11-05.
-    #[expect(dead_code, reason = "no effect yet; the shape is checked")]
+    /// The transport of a server behind a URL: Streamable HTTP, or HTTP+SSE of 2024-11-05. Without
+    /// it HTTP+SSE is tried where a legacy server refuses Streamable HTTP.
     pub(super) transport: Option<Transport>,
     /// Each address of its host name is a replica of its own, looked up so often, 1s at least; 0s =
     /// one replica, whatever its name stands for.

@@ -5,7 +5,6 @@
 mod compile;
 mod env;
 mod file;
-mod no_effect;
 mod overrides;
 mod problem;
 mod read;

@@ -12,8 +12,8 @@ use super::env::{Environment, Filled, fill};
 use super::file::File;
 use super::problem::{At, Findings, Place};
 use super::schema::SCHEMA;
+use super::shape;
 use super::text::{Folders, item, join};
-use super::{no_effect, shape};
 
 /// What is said if a value passes the schema and not its type.
 pub(super) const UNCHECKED: &str = "this value does not fit";
@@ -54,7 +54,6 @@ pub(super) fn read(
     survey.table(root.get_mut(), "");
     let off = survey.off;
     shape::check(root.get_mut(), &SCHEMA, "", findings);
-    no_effect::warn(root.get_ref(), findings);
     match File::deserialize(toml::Deserializer::from(root)) {
         Ok(file) => Some(Read { file, off }),
         // `shape` took out what does not fit, so this is a gap between it and the types. Serde's

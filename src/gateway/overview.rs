@@ -70,6 +70,9 @@ pub(super) fn replica(view: &MemberView) -> Value {
             put("state", "up".into());
             put("version", version.as_str().into());
             put("era", version.era().as_str().into());
+            if replica.is_sse() {
+                put("transport", "sse".into());
+            }
         }
         State::Asleep => put("state", "asleep".into()),
         State::Down(why) => {

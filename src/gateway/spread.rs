@@ -84,10 +84,15 @@ mod tests {
     use crate::fleet::spec::PoolSpec;
     use crate::gateway::diff::{What, diff};
     use crate::gateway::spec::ENTRY_BYTES_MAX;
-    use crate::upstream::spec::EraPolicy;
+    use crate::upstream::spec::{EraPolicy, Transport};
 
     fn entry(name: &str, url: &str) -> ReplicaSpec {
-        let http = HttpSpec { url: url.parse().unwrap(), headers: Vec::new(), address: None };
+        let http = HttpSpec {
+            url: url.parse().unwrap(),
+            headers: Vec::new(),
+            address: None,
+            transport: Transport::Auto,
+        };
         ReplicaSpec {
             name: ReplicaName::new(name).unwrap(),
             kind: ReplicaKind::Http(http),

@@ -96,6 +96,9 @@ pub fn describe(upstream_: &Upstream) -> Value {
                 if let Some((key, value)) = detail {
                     object.insert(key.to_owned(), value.into());
                 }
+                if replica.is_sse() {
+                    object.insert("transport".to_owned(), "sse".into());
+                }
             }
             entry
         })

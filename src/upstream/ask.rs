@@ -12,12 +12,12 @@ use crate::base::Tasks;
 use crate::proto::error::{ErrorBody, INTERNAL, METHOD_NOT_FOUND, result_message};
 use crate::proto::meta::RELATED_TASK;
 use crate::proto::scan::within;
-use crate::proto::splice::{Splice, one_line};
+use crate::proto::splice::Splice;
 use crate::proto::{Method, Span};
 
+use super::channel::Channel;
 use super::exchange::RawId;
 use super::http::HttpLink;
-use super::stdio::Channel;
 
 /// Most questions of an upstream in the middle of one call.
 pub const ASKS_MAX: u32 = 64;
@@ -58,8 +58,8 @@ impl Waiting {
 /// How an answer reaches the upstream.
 #[derive(Clone, Debug)]
 pub enum Back {
-    /// Into the pipe of a child.
-    Stdio(Arc<Channel>),
+    /// Into the channel that it came from.
+    Channel(Arc<Channel>),
     /// By a POST in the session of the call.
     Http(HttpLink, Tasks),
     /// To the gateway, which asks for a server that asks by results. There is room for one answer
@@ -71,11 +71,9 @@ impl Back {
     /// Sends a whole answer. It is not waited for.
     pub fn send(&self, answer: Vec<u8>) {
         match self {
-            Self::Stdio(channel) => {
-                let mut line = one_line(answer);
-                line.push(b'\n');
-                if let Err(fault) = channel.tell(line) {
-                    tracing::debug!(%fault, "could not answer a question of a child");
+            Self::Channel(channel) => {
+                if let Err(fault) = channel.tell(answer) {
+                    tracing::debug!(%fault, "could not answer a question of a server");
                 }
             }
             Self::Http(link, tasks) => {

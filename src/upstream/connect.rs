@@ -15,14 +15,16 @@ use crate::proto::listen::Filter;
 use crate::proto::modern::{self, Discovered};
 use crate::proto::{Abilities, Method, Offers, Version};
 
+use super::channel::{Channel, ChannelLink};
 use super::exchange::{Done, Exchange, Frame};
 use super::greet::{self, Verdict};
 use super::http::{HttpExchange, HttpLink};
 use super::launch::{Launch, Process};
 use super::replica::{Link, Live, Replica};
-use super::spec::{EraPolicy, HttpSpec, LaunchSpec, ReplicaKind};
+use super::spec::{EraPolicy, HttpSpec, LaunchSpec, ReplicaKind, Transport};
+use super::sse::{self, SseSession};
 use super::stderr::StderrTail;
-use super::stdio::{Channel, StdioLink};
+use super::stdio;
 use super::supervisor::{Exit, StopPace};
 
 /// Longest wait for `server/discover` and `initialize` of a server that runs.
@@ -67,6 +69,8 @@ pub struct Session {
     pub live: Arc<Live>,
     /// The process behind it, where there is one.
     pub child: Option<Running>,
+    /// The stream behind it, where that is the whole session.
+    pub stream: Option<SseSession>,
     /// Its era was asked for, and may change when it is asked again.
     pub probed: bool,
 }
@@ -81,7 +85,10 @@ pub async fn connect(
         (ReplicaKind::Child(launch), _) => connect_child(replica, launch, means).await,
         (ReplicaKind::Http(spec), Some(client)) => {
             let link = HttpLink::new(spec, client.clone(), means.tasks.clone());
-            connect_http(replica, spec, link, means).await
+            match spec.transport {
+                Transport::Sse => connect_sse(replica, link, means).await,
+                Transport::Auto | Transport::Http => connect_http(replica, spec, link, means).await,
+            }
         }
         (ReplicaKind::Http(_), None) => Err(Fault::gateway(Kind::Connect, "it has no HTTP client")),
     }
@@ -120,17 +127,17 @@ async fn connect_child(
             let events = Arc::clone(running.channel.events());
             let live = Arc::new(Live::new(Link::Stdio(link), offers, events));
             let probed = replica.spec.era == EraPolicy::Auto;
-            Ok(Session { live, child: Some(running), probed })
+            Ok(Session { live, child: Some(running), stream: None, probed })
         }
         Err(fault) => Err(running.end(fault).await),
     }
 }
 
 /// What a modern child that nobody asked for its era says that it offers; `None` if it does not say.
-async fn offers_of(link: &StdioLink, launch: &LaunchSpec, means: &Means) -> Option<Offers> {
+async fn offers_of(link: &ChannelLink, launch: &LaunchSpec, means: &Means) -> Option<Offers> {
     let number = link.channel().number();
     let body = modern::request(number, Method::Discover.name(), None, &means.us);
-    let exchange = Exchange::Stdio(link.ask(body, number).ok()?);
+    let exchange = Exchange::Channel(link.ask(body, number).ok()?);
     let done = tokio::select! {
         biased;
         outcome = exchange.finish() => outcome.ok()?,
@@ -153,7 +160,7 @@ async fn probe_child(
     means: &Means,
 ) -> Result<Verdict, Fault> {
     let running = start(replica, launch, means).await?;
-    let link = StdioLink::new(Arc::clone(&running.channel), Version::MODERN_NEWEST);
+    let link = ChannelLink::new(Arc::clone(&running.channel), Version::MODERN_NEWEST);
     let number = running.channel.number();
     let ask = link.ask(modern::request(number, Method::Discover.name(), None, &means.us), number);
     let outcome = match ask {
@@ -161,7 +168,7 @@ async fn probe_child(
             let limit = first_byte_then(&running.channel, launch.start_timeout);
             tokio::select! {
                 biased;
-                outcome = Exchange::Stdio(exchange).finish() => outcome,
+                outcome = Exchange::Channel(exchange).finish() => outcome,
                 fault = limit => Err(fault),
             }
         }
@@ -184,7 +191,7 @@ async fn first_byte_then(channel: &Channel, start_timeout: Duration) -> Fault {
 
 async fn start(replica: &Replica, launch: &LaunchSpec, means: &Means) -> Result<Running, Fault> {
     let (mut child, pipes) = means.supervisor.launch(launch).await?;
-    let channel = Channel::open(pipes.stdin, pipes.stdout, &means.tasks);
+    let channel = stdio::open(pipes.stdin, pipes.stdout, &means.tasks);
     let (share, starting) = (child.start_share(), Arc::clone(&channel));
     means.tasks.spawn(async move {
         tokio::select! {
@@ -200,18 +207,18 @@ async fn start(replica: &Replica, launch: &LaunchSpec, means: &Means) -> Result<
     Ok(Running { child, channel, stderr })
 }
 
-type GreetedChild = (StdioLink, Offers);
+type GreetedChild = (ChannelLink, Offers);
 
 fn modern_child(running: &Running, found: &Discovered) -> GreetedChild {
     let version = found.version.unwrap_or(Version::MODERN_NEWEST);
-    (StdioLink::new(Arc::clone(&running.channel), version), found.offers.clone())
+    (ChannelLink::new(Arc::clone(&running.channel), version), found.offers.clone())
 }
 
 /// Asks a modern child to tell of changes. Dropping the exchange ends the subscription.
-pub fn listen_child(link: &StdioLink, filter: &Filter, means: &Means) -> Result<Exchange, Fault> {
+pub fn listen_child(link: &ChannelLink, filter: &Filter, means: &Means) -> Result<Exchange, Fault> {
     let number = link.channel().number();
     let body = modern::listen_request(number, &means.us, filter);
-    link.ask(body, number).map(Exchange::Stdio)
+    link.ask(body, number).map(Exchange::Channel)
 }
 
 async fn greet_legacy_child(
@@ -221,12 +228,12 @@ async fn greet_legacy_child(
     abilities: Abilities,
 ) -> Result<GreetedChild, Fault> {
     let channel = &running.channel;
-    let link = StdioLink::new(Arc::clone(channel), Version::LEGACY_NEWEST);
+    let link = ChannelLink::new(Arc::clone(channel), Version::LEGACY_NEWEST);
     let number = channel.number();
     let exchange = link.ask(legacy::initialize_request(number, &means.us, abilities), number)?;
     let done = tokio::select! {
         biased;
-        outcome = Exchange::Stdio(exchange).finish() => outcome?,
+        outcome = Exchange::Channel(exchange).finish() => outcome?,
         fault = first_byte_then(channel, launch.start_timeout) => return Err(fault),
     };
     if greet::refused_handshake(&done) {
@@ -234,10 +241,8 @@ async fn greet_legacy_child(
         return Ok(modern_child(running, &assumed_modern()));
     }
     let welcome = welcome(&done)?;
-    let mut body = legacy::INITIALIZED.to_vec();
-    body.push(b'\n');
-    channel.tell(body)?;
-    Ok((StdioLink::new(Arc::clone(channel), welcome.version), welcome.offers))
+    channel.tell(legacy::INITIALIZED.to_vec())?;
+    Ok((ChannelLink::new(Arc::clone(channel), welcome.version), welcome.offers))
 }
 
 impl Running {
@@ -329,6 +334,7 @@ async fn connect_http(
     means: &Means,
 ) -> Result<Session, Fault> {
     let (policy, abilities) = (replica.spec.era, replica.place.abilities);
+    let probed = policy == EraPolicy::Auto && abilities.is_empty();
     let verdict = match policy {
         // Only legacy servers are told of abilities in advance.
         _ if !abilities.is_empty() => Verdict::Legacy,
@@ -343,13 +349,21 @@ async fn connect_http(
         Verdict::Legacy if policy == EraPolicy::Modern => {
             return Err(protocol(format!("{} does not speak the modern era", spec.url)));
         }
-        Verdict::Legacy => handshake_http(&mut link, means, abilities).await?.offers,
+        Verdict::Legacy => match greet_http(&mut link, means, abilities).await? {
+            Greeted::Welcome(welcome) => welcome.offers,
+            Greeted::Refused(refusal) if spec.transport == Transport::Auto => {
+                return match connect_sse(replica, link, means).await {
+                    Ok(session) => Ok(Session { probed, ..session }),
+                    Err(fault) => Err(neither(&refusal, &fault)),
+                };
+            }
+            Greeted::Refused(refusal) => return Err(refusal),
+        },
         Verdict::Incompatible(why) => return Err(protocol(why)),
         Verdict::Unknown(fault) => return Err(fault),
     };
     let live = Arc::new(Live::new(Link::Http(link), offers, Arc::default()));
-    let probed = policy == EraPolicy::Auto && abilities.is_empty();
-    Ok(Session { live, child: None, probed })
+    Ok(Session { live, child: None, stream: None, probed })
 }
 
 /// Asks a server behind a URL for its era.
@@ -360,23 +374,65 @@ pub async fn probe_http(link: &HttpLink, means: &Means) -> Verdict {
     greet::over_http(bounded(exchange.finish()).await)
 }
 
-async fn handshake_http(
+/// How a legacy server behind a URL took the handshake of Streamable HTTP.
+enum Greeted {
+    Welcome(Welcome),
+    /// Not at all: it may be older than that transport.
+    Refused(Fault),
+}
+
+async fn greet_http(
     link: &mut HttpLink,
     means: &Means,
     abilities: Abilities,
-) -> Result<Welcome, Fault> {
+) -> Result<Greeted, Fault> {
     link.speak_handshake();
     let number = link.number();
     let body = legacy::initialize_request(number, &means.us, abilities);
     let mut exchange = link.ask(body, number, Method::Initialize);
-    let done = bounded(finish(&mut exchange)).await?;
-    let welcome = welcome(&done)?;
+    let outcome = bounded(finish(&mut exchange)).await;
+    let may_be_older = greet::may_be_older(&outcome);
+    let welcome = match outcome.and_then(|done| welcome(&done)) {
+        Ok(welcome) => welcome,
+        Err(fault) if may_be_older => return Ok(Greeted::Refused(fault)),
+        Err(fault) => return Err(fault),
+    };
     link.speak(welcome.version, exchange.session().cloned());
     if let Err(fault) = link.tell(legacy::INITIALIZED).await {
         link.end_session().await;
         return Err(fault);
     }
-    Ok(welcome)
+    Ok(Greeted::Welcome(welcome))
+}
+
+/// Opens a session of the HTTP+SSE transport and greets its server. One session, one stream.
+async fn connect_sse(
+    replica: &Replica,
+    mut http: HttpLink,
+    means: &Means,
+) -> Result<Session, Fault> {
+    http.speak_handshake();
+    let stream = sse::open(&http, &means.tasks).await?;
+    let channel = stream.channel();
+    let link = ChannelLink::new(Arc::clone(channel), Version::LEGACY_NEWEST);
+    let number = channel.number();
+    let hello = legacy::initialize_request(number, &means.us, replica.place.abilities);
+    let done = bounded(Exchange::Channel(link.ask(hello, number)?).finish()).await?;
+    let welcome = welcome(&done)?;
+    stream.agree(welcome.version).tell(legacy::INITIALIZED).await?;
+    let link = ChannelLink::new(Arc::clone(channel), welcome.version);
+    let events = Arc::clone(channel.events());
+    let live = Arc::new(Live::new(Link::Sse(link, http), welcome.offers, events));
+    Ok(Session { live, child: None, stream: Some(stream), probed: false })
+}
+
+/// A server that is spoken to in neither of the ways there are.
+fn neither(streamable: &Fault, sse: &Fault) -> Fault {
+    let message = format!(
+        "it speaks neither Streamable HTTP (POST of initialize: {}) nor HTTP+SSE (GET: {})",
+        streamable.message, sse.message
+    );
+    Fault { message: message.into(), ..streamable.clone() }
 }
 
 async fn finish(exchange: &mut HttpExchange) -> Result<Done, Fault> {

@@ -1,6 +1,6 @@
 //! One request in flight at one replica. Dropping it cancels it in the transport's own way.
 //!
-//! Preparing the bytes for a replica is pure ([`prepare`]); what carries them is in `stdio` and
+//! Preparing the bytes for a replica is pure ([`prepare`]); what carries them is in `channel` and
 //! `http`.
 
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::proto::splice::Splice;
 use crate::proto::{Abilities, Era, Level, Method, Span, Version, id};
 
 use super::ask::Ask;
+use super::channel::ChannelExchange;
 use super::http::HttpExchange;
 use super::large::Large;
 use super::lobby::Mailbox;
-use super::stdio::StdioExchange;
 
 /// A raw request id.
 pub type RawId = SmallVec<[u8; 24]>;
@@ -320,8 +320,8 @@ pub enum Frame {
 /// One request in flight at one replica.
 #[derive(Debug)]
 pub enum Exchange {
-    /// Over the pipes of a child.
-    Stdio(StdioExchange),
+    /// Over a channel that many share: the pipes of a child, or an HTTP+SSE session.
+    Channel(ChannelExchange),
     /// One POST.
     Http(HttpExchange),
 }
@@ -330,7 +330,7 @@ impl Exchange {
     /// The next thing that happens. After [`Frame::Done`] or a fault nothing follows.
     pub async fn next(&mut self) -> Result<Frame, Fault> {
         match self {
-            Self::Stdio(exchange) => exchange.next().await,
+            Self::Channel(exchange) => exchange.next().await,
             Self::Http(exchange) => exchange.next().await,
         }
     }
@@ -339,7 +339,7 @@ impl Exchange {
     /// slow, it waits.
     pub fn awaits_client(&self) -> bool {
         match self {
-            Self::Stdio(exchange) => exchange.awaits_client(),
+            Self::Channel(exchange) => exchange.awaits_client(),
             Self::Http(exchange) => exchange.awaits_client(),
         }
     }

@@ -8,7 +8,7 @@ use crate::base::fault::brief;
 use crate::base::{Fault, Kind};
 use crate::proto::answer::Body;
 use crate::proto::era::{MODERN_VERSIONS, Version};
-use crate::proto::error::UNSUPPORTED_VERSION;
+use crate::proto::error::{HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION};
 use crate::proto::modern::{Discovered, read_discovered, supported_in_error};
 use crate::proto::{Lists, Offers};
 
@@ -104,6 +104,25 @@ pub fn refused_handshake(done: &Done) -> bool {
     matches!(&done.answer.body, Body::Error(error) if error.code == UNSUPPORTED_VERSION)
 }
 
+/// Whether a failed `initialize` may come from a server of the HTTP+SSE transport, which takes no
+/// POST at its URL: a client then asks for its stream (2026-07-28, transports, "Backward
+/// Compatibility").
+pub fn may_be_older(outcome: &Result<Done, Fault>) -> bool {
+    const REFUSALS: [u16; 3] = [400, 404, 405];
+    match outcome {
+        Ok(done) => match &done.answer.body {
+            Body::Error(error) => REFUSALS.contains(&done.status) && !is_modern(error.code),
+            Body::Result(_) => false,
+        },
+        Err(fault) => matches!(fault.kind, Kind::Status(status) if REFUSALS.contains(&status)),
+    }
+}
+
+/// Codes that only modern servers know.
+fn is_modern(code: i64) -> bool {
+    matches!(code, HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +195,22 @@ mod tests {
         assert!(matches!(with(r#"["2026-07-28"]"#), Verdict::Modern(_)));
         assert!(matches!(with(r#"["2025-11-25"]"#), Verdict::Legacy));
         assert!(matches!(with(r#"["2031-01-01"]"#), Verdict::Incompatible(_)));
+    }
+
+    #[test]
+    fn only_a_refusal_without_a_modern_error_may_come_from_an_older_transport() {
+        for status in [400, 404, 405] {
+            assert!(may_be_older(&Err(fault(Kind::Status(status)))), "{status}");
+            assert!(may_be_older(&Ok(error(status, -32000, "null"))), "{status}");
+            for code in [-32020, -32021, -32022] {
+                assert!(!may_be_older(&Ok(error(status, code, "null"))), "{status} {code}");
+            }
+        }
+        for kind in [Kind::Status(401), Kind::Status(406), Kind::Status(500), Kind::Timeout] {
+            assert!(!may_be_older(&Err(fault(kind))), "{kind:?}");
+        }
+        assert!(!may_be_older(&Ok(error(200, -32000, "null"))));
+        assert!(!may_be_older(&Ok(done(404, DISCOVERED))));
     }
 
     #[test]

@@ -48,7 +48,7 @@ const RESUME_WAIT_MAX: Duration = Duration::from_secs(30);
 const EVENT_ID_BYTES_MAX: usize = 1_024;
 /// How long a stream whose answer is complete may take to its end, so that its connection can be
 /// used again.
-const DRAIN_MAX: Duration = Duration::from_secs(1);
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// `Mcp-Session-Id`
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -195,14 +195,19 @@ impl HttpLink {
     /// Sends a notification, or our answer to an ask. Any 2xx is fine. Takes no longer than
     /// [`TELL_TIMEOUT`].
     pub async fn tell(&self, body: impl Into<Bytes>) -> Result<(), Fault> {
-        let sent = self.inner.client.send(self.request(self.head(), body.into()));
-        let response =
-            tokio::time::timeout(TELL_TIMEOUT, sent).await.unwrap_or_else(|_elapsed| {
-                let text = "it did not take a notification in time";
-                Err(Fault::upstream(Kind::Timeout, Sent::Maybe, text))
-            })?;
+        let taken = tokio::time::timeout(TELL_TIMEOUT, self.put(body)).await;
+        let taken = taken.unwrap_or_else(|_elapsed| {
+            let text = "it did not take a notification in time";
+            Err(Fault::upstream(Kind::Timeout, Sent::Maybe, text))
+        });
+        taken.map(drop)
+    }
+
+    /// Posts a message and answers what stands in the 2xx that takes it. Has no bound of its own.
+    pub(super) async fn put(&self, body: impl Into<Bytes>) -> Result<HttpBody, Fault> {
+        let response = self.inner.client.send(self.request(self.head(), body.into())).await?;
         if response.status().is_success() {
-            return Ok(());
+            return Ok(response.into_body());
         }
         Err(status_fault(response.status(), response.headers(), self.has_session()))
     }
@@ -215,6 +220,28 @@ impl HttpLink {
     /// Opens the legacy stream for what belongs to no request; `None` if the server has none.
     pub async fn open_stream(&self) -> Result<Option<Messages>, Fault> {
         self.opened(self.inner.client.send(self.get()).await?)
+    }
+
+    /// Opens the stream that is a session of the HTTP+SSE transport.
+    pub(super) async fn open_session(&self) -> Result<HttpBody, Fault> {
+        let response = self.inner.client.send(self.get()).await?;
+        match response.status() {
+            StatusCode::OK if is_event_stream(response.headers()) => Ok(response.into_body()),
+            StatusCode::OK => Err(protocol("it answered a GET with no stream of events")),
+            status => Err(status_fault(status, response.headers(), false)),
+        }
+    }
+
+    /// The same server at another of its addresses.
+    pub(super) fn at(&self, url: Uri) -> Self {
+        let mut other = self.clone();
+        Arc::make_mut(&mut other.inner).url = url;
+        other
+    }
+
+    /// Its address.
+    pub(super) fn url(&self) -> &Uri {
+        &self.inner.url
     }
 
     /// Opens a modern subscription; `None` if the server has none.

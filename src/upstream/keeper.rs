@@ -174,6 +174,9 @@ impl Keeper {
         if let Some(running) = session.child {
             running.stop(StopPace::default(), why).await;
         }
+        if let Some(stream) = &session.stream {
+            stream.close(why);
+        }
         if let Link::Http(link) = &session.live.link
             && !matches!(why.kind, Kind::SessionLost | Kind::Connect)
         {

@@ -136,7 +136,10 @@ async fn ask(live: &Live, means: &Means, spec: &HealthSpec, child: bool) -> Resu
         Ok(done) => Ok(method == Method::Ping || matches!(done.answer.body, Body::Result(_))),
         // The server is there and busy with refusing us: calls will tell the client why.
         Err(fault) if matches!(fault.kind, Kind::Status(401 | 403 | 405 | 429)) => Ok(true),
-        Err(fault) if matches!(fault.kind, Kind::Status(400..=499)) => Ok(method == Method::Ping),
+        // A session that takes none of our messages is of no use, whoever holds its stream open.
+        Err(fault) if matches!(fault.kind, Kind::Status(400..=499)) && !live.is_sse() => {
+            Ok(method == Method::Ping)
+        }
         Err(fault) => Err(fault),
     }
 }

@@ -3,7 +3,9 @@
 pub mod ask;
 pub mod backoff;
 pub mod changes;
+pub mod channel;
 pub mod connect;
+mod endpoint;
 pub mod events;
 pub mod exchange;
 pub mod followers;
@@ -25,6 +27,7 @@ pub mod replica;
 pub mod report;
 pub mod sort;
 pub mod spec;
+pub mod sse;
 pub mod stderr;
 pub mod stdio;
 pub mod supervisor;

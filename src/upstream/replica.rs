@@ -15,6 +15,7 @@ use crate::proto::headers::encode_value;
 use crate::proto::{Era, Level, Method, Offers, Version, legacy, modern};
 use crate::telemetry::ReplicaMeters;
 
+use super::channel::ChannelLink;
 use super::events::Events;
 use super::exchange::{Caller, Dialect, Done, Exchange, Request, Told};
 use super::http::{HttpLink, named};
@@ -23,15 +24,17 @@ use super::lobby::{Mailbox, Questions, Seat};
 use super::nap::{Hold, Nap, Phase};
 use super::place::Place;
 use super::spec::{HealthSpec, ReplicaKind, ReplicaSpec};
-use super::stdio::StdioLink;
 
 /// How bytes reach it.
 #[derive(Debug)]
 pub enum Link {
     /// A child's pipes.
-    Stdio(StdioLink),
-    /// A server behind a URL.
+    Stdio(ChannelLink),
+    /// A server behind a URL, over Streamable HTTP.
     Http(HttpLink),
+    /// A server behind a URL, over the HTTP+SSE transport of 2024-11-05. What is asked outside of
+    /// the session goes by the second.
+    Sse(ChannelLink, HttpLink),
 }
 
 /// Longest wait until a server has taken the level of its log messages.
@@ -111,9 +114,14 @@ impl Live {
     /// The dialect it speaks.
     pub fn dialect(&self) -> Dialect {
         match &self.link {
-            Link::Stdio(link) => link.dialect(),
+            Link::Stdio(link) | Link::Sse(link, _) => link.dialect(),
             Link::Http(link) => link.dialect(),
         }
+    }
+
+    /// Whether it is reached over the HTTP+SSE transport of 2024-11-05.
+    pub fn is_sse(&self) -> bool {
+        matches!(self.link, Link::Sse(..))
     }
 
     /// Whether its log messages may come outside of the streams of calls, on a connection of their
@@ -145,7 +153,7 @@ impl Live {
     /// The server is in doubt: what is asked from now on goes over new connections. Those that wait
     /// may be half-open, and would tell of themselves and not of the server.
     pub fn forget_connections(&self) {
-        if let Link::Http(link) = &self.link {
+        if let Link::Http(link) | Link::Sse(_, link) = &self.link {
             link.forget_connections();
         }
     }
@@ -153,7 +161,7 @@ impl Live {
     /// Starts a client's request.
     pub fn begin(&self, request: &Request<'_>) -> Result<Exchange, Fault> {
         match &self.link {
-            Link::Stdio(link) => link.begin(request).map(Exchange::Stdio),
+            Link::Stdio(link) | Link::Sse(link, _) => link.begin(request).map(Exchange::Channel),
             Link::Http(link) => link.begin(request).map(Exchange::Http),
         }
     }
@@ -187,9 +195,9 @@ impl Live {
             Era::Legacy => legacy::tool_request(number, tool),
         };
         let exchange = match &self.link {
-            Link::Stdio(link) => {
+            Link::Stdio(link) | Link::Sse(link, _) => {
                 let number = link.channel().number();
-                Exchange::Stdio(link.ask(body(number), number)?)
+                Exchange::Channel(link.ask(body(number), number)?)
             }
             Link::Http(link) => {
                 let number = link.number();
@@ -208,9 +216,9 @@ impl Live {
         limit: Duration,
     ) -> Result<Done, Fault> {
         let exchange = match &self.link {
-            Link::Stdio(link) => {
+            Link::Stdio(link) | Link::Sse(link, _) => {
                 let number = link.channel().number();
-                Exchange::Stdio(link.ask(body(number), number)?)
+                Exchange::Channel(link.ask(body(number), number)?)
             }
             Link::Http(link) => {
                 let number = link.number();
@@ -416,6 +424,11 @@ impl Replica {
     /// Whether it takes calls.
     pub fn is_up(&self) -> bool {
         self.live.load().is_some()
+    }
+
+    /// Whether it is up over the HTTP+SSE transport of 2024-11-05.
+    pub fn is_sse(&self) -> bool {
+        self.live.load().as_ref().is_some_and(|live| live.is_sse())
     }
 
     /// Whether it is a child process.

@@ -22,6 +22,19 @@ pub enum EraPolicy {
     Legacy,
 }
 
+/// How a server behind a URL is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Streamable HTTP; a legacy server that refuses it is asked for HTTP+SSE (2025-11-25,
+    /// basic/transports, "Backwards Compatibility").
+    #[default]
+    Auto,
+    /// Streamable HTTP and nothing else.
+    Http,
+    /// HTTP+SSE of 2024-11-05.
+    Sse,
+}
+
 /// One running copy of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaSpec {
@@ -51,7 +64,7 @@ impl ReplicaSpec {
 pub enum ReplicaKind {
     /// A child process that speaks MCP on its stdin and stdout.
     Child(LaunchSpec),
-    /// A Streamable HTTP server.
+    /// A server behind a URL.
     Http(HttpSpec),
 }
 
@@ -79,7 +92,7 @@ pub enum Program {
     Named(String),
 }
 
-/// A Streamable HTTP server. Its `Debug` form shows where the server is and not the rest of the
+/// A server behind a URL. Its `Debug` form shows where the server is and not the rest of the
 /// URL, which may hold a key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpSpec {
@@ -90,6 +103,8 @@ pub struct HttpSpec {
     /// The one address of its host that this server stands at; `None` = whatever its name says at
     /// each connection.
     pub address: Option<IpAddr>,
+    /// How it is spoken to.
+    pub transport: Transport,
 }
 
 impl fmt::Debug for HttpSpec {
@@ -100,6 +115,7 @@ impl fmt::Debug for HttpSpec {
             .field("url", &format_args!("{scheme}://{authority}/…"))
             .field("headers", &self.headers)
             .field("address", &self.address)
+            .field("transport", &self.transport)
             .finish()
     }
 }

@@ -9,15 +9,16 @@ use crate::proto::listen::Filter;
 use crate::proto::{Era, Lists, Method, Version, legacy};
 
 use super::changes::Changes;
+use super::channel::{Channel, ChannelLink};
 use super::connect::{Means, Running, Session, listen_child, probe_http};
 use super::events::News;
 use super::greet::Verdict;
 use super::http::HttpLink;
 use super::listing::Listing;
 use super::look::{Found, Looks};
+use super::mux::ended;
 use super::replica::{Link, Live, Replica};
 use super::report::Report;
-use super::stdio::StdioLink;
 
 /// A legacy verdict on a URL is asked for again this often: the server may have been replaced.
 pub const REPROBE_INTERVAL: Duration = Duration::from_mins(15);
@@ -58,7 +59,8 @@ pub async fn watch(
     let watch = Watch { live: &live, replica, means, report, listing, missing, subscribed };
     match (&live.link, &mut session.child) {
         (Link::Stdio(link), Some(running)) => watch.child(link, running).await,
-        (Link::Http(link), _) => watch.url(link, session.probed).await,
+        (Link::Http(link), _) => watch.url(link, None, session.probed).await,
+        (Link::Sse(link, http), _) => watch.url(http, Some(link.channel()), session.probed).await,
         (Link::Stdio(_), None) => End::Down(Fault::gateway(Kind::Closed, "it has no process")),
     }
 }
@@ -78,7 +80,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    async fn child(mut self, link: &StdioLink, running: &mut Running) -> End {
+    async fn child(mut self, link: &ChannelLink, running: &mut Running) -> End {
         let mut ended = std::pin::pin!(running.ended());
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
@@ -121,17 +123,18 @@ impl Watch<'_> {
         }
     }
 
-    /// One select: each arm is one thing that can happen to a server behind a URL.
-    async fn url(mut self, link: &HttpLink, probed: bool) -> End {
+    /// One select: each arm is one thing that can happen to a server behind a URL. `session` is the
+    /// one stream of one that has no others.
+    async fn url(mut self, link: &HttpLink, session: Option<&Channel>, probed: bool) -> End {
         let changes = self.live.offers.changes;
         let taken = |uris| self.replica.set_taken(uris);
-        let mut stream = Changes::new(link, &self.means.us, &self.live.events, changes, &taken);
-        stream.was_away(self.was_away());
+        let stream = Changes::new(link, &self.means.us, &self.live.events, changes, &taken);
+        let mut outside = Outside::of(session, stream, self.was_away());
         let offers = &self.live.offers;
+        let tells = !changes.is_empty() || offers.subscribe || offers.logging || offers.tasks;
         // A server asks clients there too, where it has some that can be asked.
         let asks = !self.replica.place.abilities.is_empty();
-        let standing =
-            asks || !changes.is_empty() || offers.subscribe || offers.logging || offers.tasks;
+        let standing = tells || asks || session.is_some();
         let mut watched = self.replica.watched.clone();
         watched.mark_changed();
         let mut looks = Looks::new(self.live, self.replica, self.means);
@@ -141,7 +144,10 @@ impl Watch<'_> {
             let found = tokio::select! {
                 // In this order: what a server can make come at any time has the last turn.
                 biased;
-                () = stream.run(), if standing => {
+                lost = outside.lost(), if standing => {
+                    if let Some(fault) = lost {
+                        return End::Down(fault);
+                    }
                     // A server that died takes its stream along: the first to know is not a call.
                     self.replica.doubt();
                     continue;
@@ -149,11 +155,7 @@ impl Watch<'_> {
                 found = looks.next() => found,
                 () = next(&mut watched) => {
                     let uris = Arc::clone(&watched.borrow_and_update());
-                    stream.watch(self.filter(&uris));
-                    if link.dialect().era == Era::Legacy {
-                        self.subscribe(&uris).await;
-                        self.replica.set_taken(uris);
-                    }
+                    self.follow(uris, &mut outside).await;
                     continue;
                 }
                 () = self.replica.outdated() => {
@@ -184,6 +186,15 @@ impl Watch<'_> {
             if let Some(end) = self.judge(found, link, probed).await {
                 return end;
             }
+        }
+    }
+
+    /// These resources are to be watched.
+    async fn follow(&mut self, uris: Arc<BTreeSet<String>>, outside: &mut Outside<'_>) {
+        outside.watch(self.filter(&uris));
+        if self.live.dialect().era == Era::Legacy {
+            self.subscribe(&uris).await;
+            self.replica.set_taken(uris);
         }
     }
 
@@ -282,6 +293,52 @@ impl Watch<'_> {
 async fn next<T>(watched: &mut tokio::sync::watch::Receiver<T>) {
     if watched.changed().await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Where a server behind a URL tells what belongs to no call.
+enum Outside<'a> {
+    /// On a stream of its own, which is opened again when it is lost.
+    Stream(Changes<'a>),
+    /// On the one stream that is its whole session. If the server was `away`, what is watched
+    /// counts as changed.
+    Session { channel: &'a Channel, away: bool },
+}
+
+impl<'a> Outside<'a> {
+    fn of(session: Option<&'a Channel>, mut stream: Changes<'a>, away: bool) -> Self {
+        if let Some(channel) = session {
+            return Self::Session { channel, away };
+        }
+        stream.was_away(away);
+        Self::Stream(stream)
+    }
+
+    /// Resolves when a stream is lost, with why the session is over where that was all of it.
+    async fn lost(&mut self) -> Option<Fault> {
+        match self {
+            Self::Stream(changes) => {
+                changes.run().await;
+                None
+            }
+            Self::Session { channel, .. } => {
+                channel.closed().await;
+                let unknown = || ended("its session ended".to_owned());
+                Some(channel.why_closed().unwrap_or_else(unknown))
+            }
+        }
+    }
+
+    /// Other changes are of interest from now on.
+    fn watch(&mut self, filter: Filter) {
+        match self {
+            Self::Stream(changes) => changes.watch(filter),
+            Self::Session { channel, away } => {
+                if std::mem::take(away) {
+                    channel.events().uris(&filter.uris);
+                }
+            }
+        }
     }
 }
 

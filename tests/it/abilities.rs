@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::peer::{no_method, note, text, tools};
+use crate::support::peer::{Way, no_method, note, text, tools};
 use crate::support::{Era, Gateway, Http, Over, Peer, Session, StdioClient, eventually, health};
 
 const ABLE: &str = r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{}}"#;
@@ -16,7 +16,7 @@ const EXTRA: [&str; 4] = ["ask-roots", "ask-sample", "ask-form", "ask-all"];
 
 /// A server like the reference server: thirteen tools, and four more for able clients. When the
 /// test says so, the list for one kind of clients has one more: `new-plain` or `new-able`.
-fn varying(over: Over) -> Peer {
+fn varying(over: impl Into<Way>) -> Peer {
     let capabilities = json!({"tools": {"listChanged": true}});
     Peer::offering(Era::Legacy, over, capabilities, |turn| {
         let declared = turn.declared();
@@ -40,10 +40,8 @@ fn varying(over: Over) -> Peer {
     })
 }
 
-fn both(check: impl Fn(Over)) {
-    for over in [Over::Http, Over::Stdio] {
-        check(over);
-    }
+fn each(check: impl Fn(Way)) {
+    Way::LEGACY.into_iter().for_each(check);
 }
 
 /// The tools of `u` that a session sees, by their own names.
@@ -62,7 +60,7 @@ fn said(answer: &Value) -> &str {
 
 #[test]
 fn two_kinds_of_clients_see_and_call_their_own_tools_at_once() {
-    both(|over| {
+    each(|over| {
         let peer = varying(over);
         let gateway = peer.gateway("");
         std::thread::scope(|scope| {
@@ -94,7 +92,7 @@ fn two_kinds_of_clients_see_and_call_their_own_tools_at_once() {
 
 #[test]
 fn what_stands_for_a_kind_of_clients_starts_once_and_is_shared() {
-    both(|over| {
+    each(|over| {
         let peer = varying(over);
         let gateway = peer.gateway("");
         assert_eq!(peer.handshakes(), [json!({})], "{over:?}: nobody has asked for more");
@@ -129,7 +127,7 @@ fn what_stands_for_a_kind_of_clients_starts_once_and_is_shared() {
 
 #[test]
 fn clients_that_can_be_asked_for_nothing_share_one_whatever_else_they_say() {
-    both(|over| {
+    each(|over| {
         let peer = varying(over);
         let gateway = peer.gateway("");
         for capabilities in ["{}", r#"{"experimental":{"x":{}}}"#, r#"{"x":{},"sampling":true}"#] {
@@ -143,7 +141,7 @@ fn clients_that_can_be_asked_for_nothing_share_one_whatever_else_they_say() {
 
 #[test]
 fn a_client_on_the_pipe_sees_the_tools_of_its_kind() {
-    both(|over| {
+    each(|over| {
         let peer = varying(over);
         for (capabilities, able) in [(ABLE, true), ("{}", false)] {
             let tables = crate::support::upstream::config(&peer.tables("u", ""));
@@ -166,7 +164,7 @@ const A_MOMENT: Duration = Duration::from_millis(500);
 
 #[test]
 fn a_change_of_a_list_is_told_to_the_kind_of_clients_whom_it_concerns() {
-    both(|over| {
+    each(|over| {
         let peer = varying(over);
         let gateway = peer.gateway("");
         let plain = Session::open(&gateway, "{}");
@@ -220,7 +218,7 @@ fn what_stands_for_a_kind_of_clients_comes_back_when_it_is_lost() {
 
 #[test]
 fn clients_of_a_kind_are_served_by_modern_servers_as_all_others() {
-    both(|over| {
+    for over in Way::MODERN {
         let peer = Peer::start(Era::Modern, over, |turn| match turn.method() {
             "tools/list" => tools(&PLAIN),
             "tools/call" => text(turn.name()),
@@ -235,5 +233,5 @@ fn clients_of_a_kind_are_served_by_modern_servers_as_all_others() {
         assert_eq!(call["io.modelcontextprotocol/clientCapabilities"], declared, "{over:?}");
         // One list for all: a modern server must not make it depend on who asks.
         assert_eq!(peer.heard("tools/list").len(), 1, "{over:?}");
-    });
+    }
 }

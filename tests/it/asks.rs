@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::peer::{Turn, no_method, text, tools};
+use crate::support::peer::{Turn, Way, no_method, text, tools};
 use crate::support::session::{call, cancel};
 use crate::support::upstream::config;
 use crate::support::{Era, Gateway, Http, Over, Peer, Session, StdioClient, replicas_up};
@@ -36,7 +36,7 @@ fn question(tool: &str) -> Option<(&'static str, Value)> {
 
 /// A server whose tools ask the question of their name, and answer with the client's answer. `hold`
 /// waits for the word of the same name.
-fn asking(over: Over) -> Peer {
+fn asking(over: impl Into<Way>) -> Peer {
     Peer::start(Era::Legacy, over, |turn| match (turn.method(), turn.name()) {
         ("tools/list", _) => tools(&["sample", "form", "url", "roots", "plain", "hold", "leave"]),
         ("tools/call", "plain") => text("plain"),
@@ -80,10 +80,8 @@ fn listing(gateway: &Gateway, capabilities: &str) -> Session {
     session
 }
 
-fn both(check: impl Fn(Over)) {
-    for over in [Over::Http, Over::Stdio] {
-        check(over);
-    }
+fn each(check: impl Fn(Way)) {
+    Way::LEGACY.into_iter().for_each(check);
 }
 
 /// The next message on a pipe that is not about lists.
@@ -108,7 +106,7 @@ fn reply_to(tool: &str) -> Value {
 
 #[test]
 fn a_question_reaches_the_client_on_the_stream_of_its_call_and_the_answer_goes_back() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         let client = listing(&gateway, ABLE);
@@ -154,7 +152,7 @@ const KINDS: [&str; 7] = [
 
 #[test]
 fn the_first_call_of_the_first_client_of_its_kind_is_asked_too() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         // They come at once: the gateway is busy with each of them.
@@ -184,7 +182,7 @@ fn the_first_call_of_the_first_client_of_its_kind_is_asked_too() {
 
 #[test]
 fn what_a_client_refuses_or_fails_at_reaches_the_upstream_as_it_is() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         let client = listing(&gateway, ABLE);
@@ -251,7 +249,7 @@ fn nobody_can_answer_for_another_session_or_twice() {
 
 #[test]
 fn a_client_that_cannot_be_asked_is_not_and_the_upstream_hears_so_at_once() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         for (capabilities, refused, allowed) in [
@@ -280,7 +278,7 @@ fn a_client_that_cannot_be_asked_is_not_and_the_upstream_hears_so_at_once() {
 
 #[test]
 fn a_modern_client_that_declares_nothing_is_asked_nothing_and_its_call_goes_on() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         for tool in ["sample", "form", "url", "roots"] {
@@ -332,7 +330,7 @@ fn a_question_on_a_child_is_not_ambiguous_because_of_clients_who_cannot_be_asked
 
 #[test]
 fn a_question_that_is_open_when_its_call_is_answered_is_taken_back() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         let client = listing(&gateway, ABLE);
@@ -357,7 +355,7 @@ fn a_question_that_is_open_when_its_call_is_answered_is_taken_back() {
 
 #[test]
 fn a_client_that_cancels_instead_of_answering_ends_call_and_question() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         let client = listing(&gateway, ABLE);
@@ -378,7 +376,7 @@ fn a_client_that_cancels_instead_of_answering_ends_call_and_question() {
 
 #[test]
 fn a_session_that_its_client_ends_takes_its_questions_with_it() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         let client = listing(&gateway, ABLE);
@@ -394,7 +392,7 @@ fn a_session_that_its_client_ends_takes_its_questions_with_it() {
 
 #[test]
 fn a_client_on_the_pipe_is_asked_too() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let mut pipe = StdioClient::start(&config(&peer.tables("u", "")));
         pipe.handshake_able("2025-11-25", ABLE);
@@ -427,7 +425,7 @@ fn a_client_on_the_pipe_is_asked_too() {
 
 #[test]
 fn a_question_outside_of_any_call_is_refused_and_a_ping_answered() {
-    both(|over| {
+    each(|over| {
         let peer =
             Peer::offering(Era::Legacy, over, json!({"tools": {"listChanged": true}}), |turn| {
                 match turn.method() {
@@ -455,7 +453,7 @@ const THINKING: Duration = Duration::from_millis(2_500);
 
 #[test]
 fn the_time_in_which_a_client_thinks_is_not_the_upstreams_silence() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway(IDLE);
         let client = listing(&gateway, ABLE);
@@ -472,7 +470,7 @@ fn the_time_in_which_a_client_thinks_is_not_the_upstreams_silence() {
 
 #[test]
 fn an_upstream_that_falls_silent_after_the_answer_is_given_up() {
-    both(|over| {
+    each(|over| {
         let peer = Peer::start(Era::Legacy, over, |turn| match turn.method() {
             "tools/list" => tools(&["t"]),
             "tools/call" => {
@@ -496,7 +494,7 @@ fn an_upstream_that_falls_silent_after_the_answer_is_given_up() {
 
 #[test]
 fn a_client_that_hangs_up_in_the_middle_of_a_question_ends_neither_the_gateway_nor_others() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway: Gateway = peer.gateway("");
         let client = listing(&gateway, ABLE);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::client::Open;
-use crate::support::peer::{Turn, log, no_method, text, tools};
+use crate::support::peer::{Turn, Way, log, no_method, text, tools};
 use crate::support::session::call;
 use crate::support::upstream::config;
 use crate::support::{Era, Gateway, Http, MODERN_META, Over, Peer, Reply, Session, StdioClient};
@@ -16,7 +16,7 @@ const LEVELS: [&str; 8] =
 
 /// A server whose tool `all` logs a message of each level and then answers; `quiet` logs nothing,
 /// and `hold` answers when the test says so.
-fn server(era: Era, over: Over) -> Peer {
+fn server(era: Era, over: impl Into<Way>) -> Peer {
     let capabilities = json!({"tools": {}, "logging": {}});
     Peer::offering(era, over, capabilities, |turn| match (turn.method(), turn.name()) {
         ("tools/list", _) => tools(&["all", "quiet", "hold"]),
@@ -40,10 +40,8 @@ fn all(turn: &mut Turn<'_>) {
     }
 }
 
-fn both(check: impl Fn(Over)) {
-    for over in [Over::Http, Over::Stdio] {
-        check(over);
-    }
+fn each(check: impl Fn(Way)) {
+    Way::LEGACY.into_iter().for_each(check);
 }
 
 /// The levels of the log messages among these.
@@ -87,8 +85,8 @@ fn asked(peer: &Peer) -> Vec<String> {
 
 #[test]
 fn a_modern_client_that_names_no_level_gets_no_log_message_however_much_a_server_logs() {
-    both(|over| {
-        for era in [Era::Legacy, Era::Modern] {
+    each(|over| {
+        for &era in over.eras() {
             let peer = server(era, over);
             let gateway = peer.gateway("");
             // Another client has made the shared session say everything.
@@ -104,8 +102,8 @@ fn a_modern_client_that_names_no_level_gets_no_log_message_however_much_a_server
 
 #[test]
 fn a_modern_client_gets_the_messages_of_its_level_and_above_from_servers_of_both_eras() {
-    both(|over| {
-        for era in [Era::Legacy, Era::Modern] {
+    each(|over| {
+        for &era in over.eras() {
             let peer = server(era, over);
             let gateway = peer.gateway("");
             for level in LEVELS {
@@ -129,7 +127,7 @@ fn a_modern_client_gets_the_messages_of_its_level_and_above_from_servers_of_both
 
 #[test]
 fn clients_of_one_session_at_a_server_each_get_their_own_level() {
-    both(|over| {
+    each(|over| {
         let peer = server(Era::Legacy, over);
         let gateway = peer.gateway("");
         let (few, many, all) = (
@@ -155,7 +153,7 @@ fn clients_of_one_session_at_a_server_each_get_their_own_level() {
 
 #[test]
 fn a_level_of_a_legacy_client_is_named_in_each_request_to_a_modern_server() {
-    both(|over| {
+    for over in Way::MODERN {
         let peer = server(Era::Modern, over);
         let gateway = peer.gateway("");
         let session = Session::open(&gateway, "{}");
@@ -164,12 +162,12 @@ fn a_level_of_a_legacy_client_is_named_in_each_request_to_a_modern_server() {
         let call = peer.calls("all").pop().unwrap().message;
         assert_eq!(call["params"]["_meta"]["io.modelcontextprotocol/logLevel"], "warning");
         assert!(peer.heard("logging/setLevel").is_empty(), "{over:?}");
-    });
+    }
 }
 
 #[test]
 fn a_server_without_logging_is_not_asked_for_a_level() {
-    both(|over| {
+    each(|over| {
         let peer = Peer::start(Era::Legacy, over, |turn| match turn.method() {
             "tools/list" => tools(&["t"]),
             "tools/call" => text("t"),
@@ -244,7 +242,7 @@ fn logged(stream: &mut Open) -> Vec<Value> {
 
 #[test]
 fn what_a_server_logs_outside_of_calls_reaches_the_one_client_who_has_just_called() {
-    both(|over| {
+    each(|over| {
         let peer = server(Era::Legacy, over);
         let gateway = peer.gateway("");
         let (one, other) = (Session::open(&gateway, "{}"), Session::open(&gateway, "{}"));
@@ -263,7 +261,7 @@ fn what_a_server_logs_outside_of_calls_reaches_the_one_client_who_has_just_calle
 
 #[test]
 fn what_a_server_logs_outside_of_calls_of_two_clients_reaches_neither() {
-    both(|over| {
+    each(|over| {
         let peer = server(Era::Legacy, over);
         let gateway = peer.gateway("");
         let (one, other) = (Session::open(&gateway, "{}"), Session::open(&gateway, "{}"));
@@ -283,7 +281,7 @@ fn what_a_server_logs_outside_of_calls_of_two_clients_reaches_neither() {
 
 #[test]
 fn a_client_on_the_pipe_gets_the_messages_of_its_level() {
-    both(|over| {
+    each(|over| {
         let peer = server(Era::Legacy, over);
         let mut pipe = StdioClient::start(&config(&peer.tables("u", "")));
         pipe.handshake("2025-11-25");

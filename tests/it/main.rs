@@ -66,6 +66,7 @@ mod skew;
 mod slow_reader;
 mod smoke;
 mod sse_front;
+mod sse_upstream;
 mod stdio_front;
 mod support;
 mod tasks;

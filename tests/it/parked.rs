@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::client::Open;
 use crate::support::kept::Kept;
 use crate::support::keyed::{ALICE, BOB, Shower, gateway};
-use crate::support::peer::{Turn, no_method, text, tools};
+use crate::support::peer::{Turn, Way, no_method, text, tools};
 use crate::support::{
     Era, Gateway, Http, MODERN_META, Over, Peer, Reply, StdioClient, eventually, metric,
     replicas_up,
@@ -37,7 +37,7 @@ fn ask(turn: &mut Turn<'_>, id: &Value, (method, params): (&str, &str)) -> Value
 }
 
 /// A legacy server whose tools ask. Its questions have ids of every kind.
-fn asking(over: Over) -> Peer {
+fn asking(over: impl Into<Way>) -> Peer {
     Peer::start(Era::Legacy, over, |turn| match (turn.method(), turn.name()) {
         ("tools/list", _) => {
             tools(&["form", "url", "two", "twice", "leave", "die", "first", "plain"])
@@ -127,15 +127,13 @@ fn said(answer: &Value) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| json!(text))
 }
 
-fn both(check: impl Fn(Over)) {
-    for over in [Over::Http, Over::Stdio] {
-        check(over);
-    }
+fn each(check: impl Fn(Way)) {
+    Way::LEGACY.into_iter().for_each(check);
 }
 
 #[test]
 fn a_modern_client_is_asked_by_a_result_and_the_call_goes_on_when_it_comes_back() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         let (questions, state) = asked(&called(&gateway, "u__form", ""));
@@ -174,7 +172,7 @@ fn a_client_on_a_pipe_is_asked_by_results_too() {
 
 #[test]
 fn questions_at_once_are_one_round_what_is_missing_is_asked_again_and_what_is_unknown_ignored() {
-    both(|over| {
+    each(|over| {
         // A busy machine may keep them apart for longer than they are waited for.
         let begin = || {
             let peer = asking(over);
@@ -203,7 +201,7 @@ fn questions_at_once_are_one_round_what_is_missing_is_asked_again_and_what_is_un
 
 #[test]
 fn questions_one_after_the_other_are_rounds_and_notes_go_to_the_request_that_waits() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         let with = |token: &str| {
@@ -286,7 +284,7 @@ fn a_state_serves_the_principal_it_was_given_to() {
 
 #[test]
 fn a_call_that_ends_while_it_is_parked_is_answered_when_its_client_comes_back() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         let (questions, state) = asked(&called(&gateway, "u__leave", ""));
@@ -370,7 +368,7 @@ fn a_client_that_cannot_be_asked_or_an_upstream_that_may_not_ask_is_told_so() {
 
 #[test]
 fn a_server_that_wants_a_url_opened_first_gets_the_call_again_when_it_was() {
-    both(|over| {
+    each(|over| {
         let peer = asking(over);
         let gateway = peer.gateway("");
         let answer = called(&gateway, "u__first", "");

@@ -19,7 +19,7 @@ use waypost::upstream::backoff::LOOP_REST;
 use waypost::upstream::connect::Means;
 use waypost::upstream::replica::State;
 use waypost::upstream::spec::{
-    EraPolicy, HttpSpec, LaunchSpec, Program, ReplicaKind, ReplicaSpec, START_TIMEOUT,
+    EraPolicy, HttpSpec, LaunchSpec, Program, ReplicaKind, ReplicaSpec, START_TIMEOUT, Transport,
 };
 
 use crate::chance::Dice;
@@ -335,7 +335,8 @@ impl World {
                 })
             } else {
                 let url = format!("http://{}/mcp", traits.name).parse().unwrap();
-                ReplicaKind::Http(HttpSpec { url, headers: Vec::new(), address: None })
+                let transport = Transport::Auto;
+                ReplicaKind::Http(HttpSpec { url, headers: Vec::new(), address: None, transport })
             };
             replicas.push(ReplicaSpec {
                 name: ReplicaName::new(&traits.name).unwrap(),

@@ -146,7 +146,8 @@ fn replicas(upstream: &Value) -> String {
 fn replica(replica: &Value) -> String {
     let text = |key: &str| replica.get(key).and_then(Value::as_str).unwrap_or_default();
     let is = |key: &str| replica.get(key) == Some(&Value::Bool(true));
-    let detail = [text("version"), text("reason")].concat();
+    let transport = if text("transport") == "sse" { " over HTTP+SSE" } else { "" };
+    let detail = [text("version"), transport, text("reason")].concat();
     let mut parts =
         vec![format!("{} {} {detail}", text("name"), text("state")).trim_end().to_owned()];
     if let gate @ ("shut" | "probing") = text("gate") {

@@ -22,6 +22,7 @@ pub(super) fn replica(more: &[(&str, Value)]) -> Value {
         ("state", word(&["starting", "up", "asleep", "down"])),
         ("version", text()),
         ("era", word(&["modern", "legacy"])),
+        ("transport", word(&["sse"])),
         ("reason", text()),
         ("gate", word(&["open", "probing", "shut"])),
         ("gate_shut_for_ms", number()),

@@ -12,7 +12,9 @@ use crate::config::file;
 use crate::config::problem::{At, Findings};
 use crate::config::text::{self, item, join};
 use crate::gateway::spec::{ENTRY_BYTES_MAX, NameSpec};
-use crate::upstream::spec::{EraPolicy, HttpSpec, LaunchSpec, Program, ReplicaKind, ReplicaSpec};
+use crate::upstream::spec::{
+    EraPolicy, HttpSpec, LaunchSpec, Program, ReplicaKind, ReplicaSpec, Transport,
+};
 
 /// The command that stands for the running binary.
 const OWN_COMMAND: &str = "waypost";
@@ -55,7 +57,7 @@ pub(super) fn compile(
     let mut next_index: usize = 0;
     for (index, replica) in replicas.iter().enumerate() {
         let path = item(path, index);
-        let kind = kind(context, replica, &path, findings);
+        let kind = kind(context, replica, &path, era, findings);
         let every = every(replica, kind.as_ref(), &path, findings);
         let count = replica.count.unwrap_or(1);
         for copy in 0..count {
@@ -173,6 +175,7 @@ fn kind(
     context: &Context<'_>,
     replica: &file::Replica,
     path: &str,
+    era: EraPolicy,
     findings: &mut Findings<'_>,
 ) -> Option<ReplicaKind> {
     match (&replica.command, &replica.url) {
@@ -191,7 +194,11 @@ fn kind(
         }
         (Some(command), None) => {
             let resolves = replica.resolve.is_some_and(|time| !time.0.is_zero());
-            let http_only = [("headers", !replica.headers.0.is_empty()), ("resolve", resolves)];
+            let http_only = [
+                ("headers", !replica.headers.0.is_empty()),
+                ("resolve", resolves),
+                ("transport", replica.transport.is_some()),
+            ];
             misplaced(&http_only, "url", path, findings);
             Some(ReplicaKind::Child(launch(context, command, replica, path, findings)))
         }
@@ -203,7 +210,7 @@ fn kind(
                 ("count", replica.count.is_some()),
             ];
             misplaced(&child_only, "command", path, findings);
-            http(url, replica, path, findings).map(ReplicaKind::Http)
+            http(url, replica, path, era, findings).map(ReplicaKind::Http)
         }
     }
 }
@@ -275,11 +282,22 @@ fn http(
     url: &str,
     replica: &file::Replica,
     path: &str,
+    era: EraPolicy,
     findings: &mut Findings<'_>,
 ) -> Option<HttpSpec> {
+    let transport = match replica.transport {
+        None => Transport::Auto,
+        Some(file::Transport::Http) => Transport::Http,
+        Some(file::Transport::Sse) => Transport::Sse,
+    };
+    if transport == Transport::Sse && era == EraPolicy::Modern {
+        let what = r#"no modern server has this transport, and era is "modern""#;
+        let hint = "take one of the two keys out".to_owned();
+        findings.problem(At::Value(&join(path, "transport")), what, Some(hint));
+    }
     let headers = headers(&replica.headers, &join(path, "headers"), findings);
     match text::http_url(url) {
-        Ok(url) => Some(HttpSpec { url, headers, address: None }),
+        Ok(url) => Some(HttpSpec { url, headers, address: None, transport }),
         Err(bad) => {
             findings.bad(At::Value(&join(path, "url")), bad);
             None

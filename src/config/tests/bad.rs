@@ -72,16 +72,15 @@ fn a_file_that_is_not_there_is_a_problem_only_if_it_was_named() {
 #[test]
 fn a_report_is_text_and_json() {
     let cli = CliOverrides::default();
-    let environment = fixed(
-        "[server]\nport = 70000\n[[upstreams.a.replicas]]\nurl = \"http://h/\"\ntransport = \"sse\"\n",
-        &[],
-    );
+    let environment =
+        fixed("[server]\nport = 70000\n[tools.context7]\napi_key_required = true\n", &[]);
     let report = check(None, &cli, &environment);
     assert!(!report.is_good());
     assert_eq!(
         report.to_text(),
         "gateway.toml:2:8: server.port: 70000 is out of range\n  hint: from 0 to 65535\n\
-         gateway.toml:5:1: warning: upstreams.a.replicas[0].transport: has no effect yet in this version\n\
+         gateway.toml:4:1: warning: tools.context7.api_key_required: there is no key, so the service is never called\n  \
+         hint: set CONTEXT7_API_KEY or tools.context7.api_key\n\
          gateway.toml: 1 problem, 1 warning\n"
     );
     assert_eq!(
@@ -94,8 +93,10 @@ fn a_report_is_text_and_json() {
                 "key": "server.port", "message": "70000 is out of range", "hint": "from 0 to 65535",
             }],
             "warnings": [{
-                "origin": "file", "file": "gateway.toml", "line": 5, "column": 1,
-                "key": "upstreams.a.replicas[0].transport", "message": "has no effect yet in this version", "hint": null,
+                "origin": "file", "file": "gateway.toml", "line": 4, "column": 1,
+                "key": "tools.context7.api_key_required",
+                "message": "there is no key, so the service is never called",
+                "hint": "set CONTEXT7_API_KEY or tools.context7.api_key",
             }],
         })
     );

@@ -6,7 +6,7 @@ use super::*;
 use crate::builtin::spec::{GEOCODING_URL, WEATHER_URL};
 use crate::fleet::spec::{Balance, BreakerSpec, Effect, HashOn, RetrySpec};
 use crate::gateway::spec::DnsSpec;
-use crate::upstream::spec::{EraPolicy, HealthSpec};
+use crate::upstream::spec::{EraPolicy, HealthSpec, Transport};
 
 #[test]
 fn an_empty_file_is_every_default() {
@@ -77,6 +77,22 @@ fn every_key_of_a_replica_arrives() {
     let cwds: Vec<_> = children(b).iter().map(|(_, launch)| launch.cwd.clone().unwrap()).collect();
     assert_eq!(cwds, [Path::new("/home/me/b"), Path::new("/abs")]);
     assert_eq!(children(b)[0].1.program, Program::Waypost);
+}
+
+#[test]
+fn a_server_is_spoken_to_as_its_transport_says() {
+    for (key, transport) in [
+        ("", Transport::Auto),
+        (", transport = \"http\"", Transport::Http),
+        (", transport = \"sse\"", Transport::Sse),
+    ] {
+        let text = format!("upstreams.a.replicas = [{{ url = \"http://h/sse\"{key} }}]\n");
+        let spec = good(&text);
+        let ReplicaKind::Http(http) = &spec.gateway.upstreams[0].pool.replicas[0].kind else {
+            panic!("a server")
+        };
+        assert_eq!(http.transport, transport, "{key}");
+    }
 }
 
 /// Two upstreams with every key that has an effect.

@@ -4,7 +4,6 @@ mod auth;
 mod bad;
 mod fallback;
 mod good;
-mod no_effect;
 mod precedence;
 mod reference;
 mod variables;

@@ -16,7 +16,7 @@ use crate::upstream::listing::{List, Listing};
 use crate::upstream::place::Numbers;
 use crate::upstream::replica::Bonds;
 use crate::upstream::report::Happening;
-use crate::upstream::spec::{EraPolicy, HttpSpec, ReplicaKind, ReplicaSpec};
+use crate::upstream::spec::{EraPolicy, HttpSpec, ReplicaKind, ReplicaSpec, Transport};
 
 /// A director at work over nothing, and what a reload does with it.
 struct Stage {
@@ -58,6 +58,7 @@ impl Stage {
             url: "http://127.0.0.1:1/mcp".parse().unwrap(),
             headers: Vec::new(),
             address: None,
+            transport: Transport::Auto,
         };
         let replica = ReplicaSpec {
             name: ReplicaName::new("a").unwrap(),

@@ -37,16 +37,47 @@ impl Heard {
     }
 }
 
+/// How a peer is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Behind a URL, over Streamable HTTP.
+    Http,
+    /// As a child.
+    Pipe,
+    /// Behind a URL, over HTTP+SSE of 2024-11-05.
+    Sse,
+}
+
+impl Way {
+    /// Those by which legacy servers are reached.
+    pub(crate) const LEGACY: [Self; 3] = [Self::Http, Self::Pipe, Self::Sse];
+    /// Those by which modern servers are reached.
+    pub(crate) const MODERN: [Self; 2] = [Self::Http, Self::Pipe];
+
+    /// The eras of servers that are reached so.
+    pub(crate) fn eras(self) -> &'static [Era] {
+        if self == Self::Sse { &[Era::Legacy] } else { &[Era::Legacy, Era::Modern] }
+    }
+}
+
+impl From<Over> for Way {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Http => Self::Http,
+            Over::Stdio => Self::Pipe,
+        }
+    }
+}
+
 /// The upstream. It listens as long as this lives; a child reaches it over a socket.
 pub(crate) struct Peer {
-    over: Over,
+    way: Way,
     port: u16,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     era: Era,
-    over: Over,
     capabilities: Value,
     script: Box<Script>,
     heard: Mutex<Vec<Heard>>,
@@ -66,24 +97,24 @@ impl Peer {
     /// Starts one that offers tools.
     pub(crate) fn start(
         era: Era,
-        over: Over,
+        way: impl Into<Way>,
         script: impl Fn(&mut Turn<'_>) -> Value + Send + Sync + 'static,
     ) -> Self {
-        Self::offering(era, over, json!({"tools": {}}), script)
+        Self::offering(era, way, json!({"tools": {}}), script)
     }
 
     /// Starts one with these capabilities.
     pub(crate) fn offering(
         era: Era,
-        over: Over,
+        way: impl Into<Way>,
         capabilities: Value,
         script: impl Fn(&mut Turn<'_>) -> Value + Send + Sync + 'static,
     ) -> Self {
+        let way = way.into();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             era,
-            over,
             capabilities,
             script: Box::new(script),
             heard: Mutex::default(),
@@ -97,21 +128,26 @@ impl Peer {
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
                 let Some(shared) = serving.upgrade() else { return };
-                std::thread::spawn(move || match shared.over {
-                    Over::Http => post(&shared, socket),
-                    Over::Stdio => lines(&shared, socket),
+                std::thread::spawn(move || match way {
+                    Way::Http => post(&shared, socket),
+                    Way::Pipe => lines(&shared, socket),
+                    Way::Sse => events(&shared, socket),
                 });
             }
         });
-        Self { over, port, shared }
+        Self { way, port, shared }
     }
 
     /// Its lines of a replica's table.
     pub(crate) fn replica(&self) -> String {
-        match self.over {
-            Over::Http => url(&format!("http://127.0.0.1:{}/mcp", self.port)),
+        match self.way {
+            Way::Http => url(&format!("http://127.0.0.1:{}/mcp", self.port)),
+            Way::Sse => {
+                let url = url(&format!("http://127.0.0.1:{}/sse", self.port));
+                format!("{url}\ntransport = \"sse\"")
+            }
             // A dollar is written twice in a configuration.
-            Over::Stdio => command(&[
+            Way::Pipe => command(&[
                 "bash",
                 "-c",
                 &format!(
@@ -195,9 +231,9 @@ impl Peer {
         let stream = eventually("a standing stream", || {
             self.shared.standing.lock().get(&session).map(Arc::clone)
         });
-        let text = match self.over {
-            Over::Http => event(message),
-            Over::Stdio => format!("{message}\n"),
+        let text = match self.way {
+            Way::Http | Way::Sse => event(message),
+            Way::Pipe => format!("{message}\n"),
         };
         stream.lock().write_all(text.as_bytes()).unwrap();
     }
@@ -306,6 +342,7 @@ pub(crate) struct Turn<'a> {
 enum Out {
     Post { socket: TcpStream, streams: bool },
     Line(Arc<Mutex<TcpStream>>),
+    Stream(Arc<Mutex<TcpStream>>),
 }
 
 impl Turn<'_> {
@@ -330,6 +367,7 @@ impl Turn<'_> {
             Out::Line(line) => {
                 drop(line.lock().write_all(format!("{message}\n").as_bytes()));
             }
+            Out::Stream(stream) => drop(stream.lock().write_all(event(message).as_bytes())),
             Out::Post { socket, streams } => {
                 let head = if *streams { "" } else { EVENTS };
                 *streams = true;
@@ -352,7 +390,7 @@ impl Turn<'_> {
     /// Closes the connection, or ends the child, without an answer.
     pub(crate) fn hang_up(&mut self) {
         drop(match &mut self.out {
-            Out::Line(line) => line.lock().shutdown(Shutdown::Both),
+            Out::Line(line) | Out::Stream(line) => line.lock().shutdown(Shutdown::Both),
             Out::Post { socket, .. } => socket.shutdown(Shutdown::Both),
         });
     }
@@ -474,7 +512,7 @@ fn lines(shared: &Arc<Shared>, socket: TcpStream) {
 /// One HTTP request.
 fn post(shared: &Arc<Shared>, socket: TcpStream) {
     let mut reader = BufReader::new(socket);
-    let Some((verb, headers, body)) = read_request(&mut reader) else { return };
+    let Some(Asked { verb, headers, body, .. }) = read_request(&mut reader) else { return };
     let socket = reader.into_inner();
     let given = headers.iter().find_map(|line| line.strip_prefix("mcp-session-id: s"));
     let given = given.and_then(|number| number.parse::<usize>().ok());
@@ -526,6 +564,41 @@ fn post(shared: &Arc<Shared>, socket: TcpStream) {
     drop(socket.write_all(text.as_bytes()));
 }
 
+/// One HTTP request of the HTTP+SSE transport. The stream is the session.
+fn events(shared: &Arc<Shared>, socket: TcpStream) {
+    let mut reader = BufReader::new(socket);
+    let Some(Asked { verb, path, headers, body }) = read_request(&mut reader) else { return };
+    let mut socket = reader.into_inner();
+    let number = path.strip_prefix("/message?session=").and_then(|number| number.parse().ok());
+    match (verb.as_str(), number) {
+        ("GET", None) => {
+            let session = shared.begin();
+            let first = format!("event: endpoint\ndata: /message?session={session}\n\n");
+            // It can be told something only when it knows where it is.
+            let stream = Arc::new(Mutex::new(socket.try_clone().unwrap()));
+            if socket.write_all(format!("{EVENTS}{first}").as_bytes()).is_ok() {
+                shared.standing.lock().insert(session, stream);
+            }
+        }
+        ("POST", Some(session)) if !shared.forgotten.lock().contains(&session) => {
+            let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let heard = Heard { session, headers: headers.clone(), message: message.clone() };
+            shared.heard.lock().push(heard);
+            empty(socket, 202);
+            if message.get("method").is_none() || message.get("id").is_none() {
+                return;
+            }
+            let stream = eventually("its stream", || shared.standing.lock().get(&session).cloned());
+            let (id, out) = (message["id"].clone(), Out::Stream(Arc::clone(&stream)));
+            let answer = shared.answer(&mut Turn { message, headers, session, shared, out });
+            if !answer.is_null() {
+                drop(stream.lock().write_all(event(&whole(&id, answer).1).as_bytes()));
+            }
+        }
+        _ => empty(socket, 404),
+    }
+}
+
 /// The stream of a session for what belongs to no call.
 fn stand(shared: &Shared, mut socket: TcpStream, session: Option<usize>) {
     let Some(session) = session else { return empty(socket, 405) };
@@ -539,8 +612,16 @@ fn empty(mut socket: TcpStream, status: u16) {
     drop(socket.write_all(head.as_bytes()));
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<String>, Vec<u8>)> {
-    let (mut verb, mut headers, mut length) = (String::new(), Vec::new(), 0);
+struct Asked {
+    verb: String,
+    path: String,
+    headers: Vec<String>,
+    body: Vec<u8>,
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
+    let (mut verb, mut path, mut headers) = (String::new(), String::new(), Vec::new());
+    let mut length = 0;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).ok()? == 0 {
@@ -551,7 +632,9 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<String
             break;
         }
         if verb.is_empty() {
-            line.split(' ').next()?.clone_into(&mut verb);
+            let mut words = line.split(' ');
+            words.next()?.clone_into(&mut verb);
+            words.next()?.clone_into(&mut path);
             continue;
         }
         let (name, value) = line.split_once(':')?;
@@ -563,5 +646,5 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<String
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some((verb, headers, body))
+    Some(Asked { verb, path, headers, body })
 }

@@ -19,6 +19,8 @@ use super::{Era, PATIENCE};
 pub(crate) struct Seen {
     /// `POST`, `GET` or `DELETE`.
     pub(crate) verb: String,
+    /// Path and query.
+    pub(crate) path: String,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     /// Null where there was none.
@@ -241,7 +243,7 @@ impl Offer {
     }
 
     /// The result of what every server can do.
-    fn result(&self, seen: &Seen) -> Option<Value> {
+    pub(crate) fn result(&self, seen: &Seen) -> Option<Value> {
         let text = |text: String| json!({"type": "text", "text": text});
         let who = self.who;
         let mut result = match (seen.method(), self.era) {
@@ -520,7 +522,8 @@ fn read(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<Seen> {
     if reader.read_line(&mut line).ok()? == 0 {
         return None;
     }
-    let verb = line.split_whitespace().next()?.to_owned();
+    let mut words = line.split_whitespace();
+    let (verb, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let (mut headers, mut length) = (Vec::new(), 0);
     loop {
         line.clear();
@@ -537,7 +540,7 @@ fn read(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<Seen> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    Some(Seen { verb, headers, body, connection, at: clock::now() })
+    Some(Seen { verb, path, headers, body, connection, at: clock::now() })
 }
 
 /// A door that scenes wait at until the test opens it. Clones are the same door.
