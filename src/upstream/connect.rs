@@ -165,7 +165,8 @@ async fn first_byte_then(channel: &Channel, start_timeout: Duration) -> Fault {
 
 async fn start(replica: &Replica, launch: &LaunchSpec, means: &Means) -> Result<Running, Fault> {
     let (mut child, pipes) = means.supervisor.launch(launch).await?;
-    let channel = Channel::open(pipes.stdin, pipes.stdout, &means.tasks);
+    let declared = replica.place.abilities;
+    let channel = Channel::open(pipes.stdin, pipes.stdout, declared, &means.tasks);
     let (share, starting) = (child.start_share(), Arc::clone(&channel));
     means.tasks.spawn(async move {
         tokio::select! {

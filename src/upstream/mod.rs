@@ -6,6 +6,7 @@ pub mod changes;
 pub mod connect;
 pub mod events;
 pub mod exchange;
+pub mod ghosts;
 pub mod greet;
 pub mod http;
 pub mod idle;

@@ -11,15 +11,16 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{Fault, Kind, Sent, Tasks};
+use crate::base::{Fault, Kind, Sent, Tasks, clock};
 use crate::proto::answer::{About, Incoming, read};
 use crate::proto::frame::LineFramer;
 use crate::proto::splice::one_line;
-use crate::proto::{Method, Span, Version, id, legacy};
+use crate::proto::{Abilities, Method, Span, Version, id, legacy};
 
 use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal};
 use super::events::Events;
 use super::exchange::{Dialect, Done, Frame, Request, prepare};
+use super::ghosts::Ghosts;
 use super::mux::{Mux, ended};
 use super::sort::Wanted;
 
@@ -69,16 +70,21 @@ pub struct Channel {
     lines: mpsc::Sender<Line>,
     queued_bytes: AtomicUsize,
     mux: Mutex<Mux<Waiter>>,
+    /// What the child was told that its clients can be asked.
+    declared: Abilities,
+    ghosts: Mutex<Ghosts>,
     closed: CancellationToken,
     spoke: CancellationToken,
     events: Arc<Events>,
 }
 
 impl Channel {
-    /// Takes over the pipes. Its tasks end when the channel closes, and it closes when they end.
+    /// Takes over the pipes. Its tasks end when the channel closes, and it closes when they end. A
+    /// question that is not among `declared` is refused, whoever calls.
     pub fn open(
         stdin: impl AsyncWrite + Send + Unpin + 'static,
         stdout: impl AsyncRead + Send + Unpin + 'static,
+        declared: Abilities,
         tasks: &Tasks,
     ) -> Arc<Self> {
         let (lines, queue) = mpsc::channel(QUEUE_MAX);
@@ -86,6 +92,8 @@ impl Channel {
             lines,
             queued_bytes: AtomicUsize::new(0),
             mux: Mutex::default(),
+            declared,
+            ghosts: Mutex::default(),
             closed: CancellationToken::new(),
             spoke: CancellationToken::new(),
             events: Arc::default(),
@@ -169,12 +177,13 @@ impl Channel {
         } else {
             (None, None)
         };
-        let waiting = Waiting::default();
+        let (waiting, abilities) = (Waiting::default(), wanted.abilities);
         let waiter =
             Waiter { done, told: teller, wanted, waiting: waiting.clone(), asks: 0, client };
         self.mux.lock().enter(number, waiter)?;
+        let channel = Arc::clone(self);
         let exchange =
-            StdioExchange { channel: Arc::clone(self), number, answer, told, waiting, over: false };
+            StdioExchange { channel, number, answer, told, waiting, abilities, over: false };
         let mut body = one_line(body);
         body.push(b'\n');
         self.queue(Line { body, number: Some(number) })?;
@@ -292,10 +301,16 @@ impl Channel {
         }
     }
 
-    /// A question carries no link to a call. If exactly one call in flight can be asked, it is that
-    /// one's; else nobody is asked, since it must never reach the wrong client.
+    /// A question carries no link to a call. If exactly one call in flight can be asked, and none that
+    /// was given up a moment ago could, it is that one's; else nobody is asked, since it must never
+    /// reach the wrong client.
     fn asked(self: &Arc<Self>, line: &Bytes, id: Span, method: Method, url: bool) {
         let back = Back::Stdio(Arc::clone(self));
+        // One that it was told not to ask may be of a call whose client cannot be asked it.
+        let barred = !self.declared.allow(method, url);
+        if barred || self.ghosts.lock().may_ask(method, url, clock::now()) {
+            return back.send(refusal(id.of(line), method));
+        }
         let able = |waiter: &Waiter| waiter.wanted.abilities.allow(method, url);
         let mut mux = self.mux.lock();
         if let Some(waiter) = mux.only(able)
@@ -407,6 +422,8 @@ pub struct StdioExchange {
     answer: oneshot::Receiver<Result<Done, Fault>>,
     told: Option<mpsc::Receiver<Frame>>,
     waiting: Waiting,
+    /// What its client can be asked.
+    abilities: Abilities,
     over: bool,
 }
 
@@ -441,6 +458,7 @@ impl Drop for StdioExchange {
         if self.over || self.channel.mux.lock().forget(self.number) != Some(true) {
             return;
         }
+        self.channel.ghosts.lock().note(self.abilities, clock::now());
         let mut body = legacy::cancelled(self.number.to_string().as_bytes(), "the client gave up");
         body.push(b'\n');
         if let Err(fault) = self.channel.tell(body) {
