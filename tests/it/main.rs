@@ -10,6 +10,7 @@
 
 mod abandoned;
 mod abilities;
+mod apps;
 mod asks;
 mod bad_upstreams;
 mod batch;
@@ -35,6 +36,7 @@ mod inflight;
 mod isolation;
 mod key_verbs;
 mod keys;
+mod known_clients;
 mod ladder;
 mod large;
 mod late;
@@ -62,6 +64,7 @@ mod shares;
 mod skew;
 mod slow_reader;
 mod smoke;
+mod states;
 mod stdio_front;
 mod support;
 mod told;
