@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{Fault, Kind, Sent};
+use crate::base::{Fault, Kind, Sent, clock};
 use crate::proto::answer::{About, Incoming, read};
-use crate::proto::{Method, Span, Version, id, legacy};
+use crate::proto::{Abilities, Method, Span, Version, id, legacy};
 
 use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal};
 use super::events::Events;
 use super::exchange::{Dialect, Done, Frame, Request, prepare};
+use super::ghosts::Ghosts;
 use super::mux::{Mux, ended};
 use super::sort::Wanted;
 
@@ -64,6 +65,9 @@ struct Waiter {
 pub struct Channel {
     out: Box<dyn Outlet>,
     mux: Mutex<Mux<Waiter>>,
+    /// What the server was told that its clients can be asked.
+    declared: Abilities,
+    ghosts: Mutex<Ghosts>,
     closed: CancellationToken,
     spoke: CancellationToken,
     events: Arc<Events>,
@@ -71,11 +75,14 @@ pub struct Channel {
 
 impl Channel {
     /// A channel whose messages go out there. Whoever opens it starts a task that [reads](Self::take)
-    /// what comes in, and closes the channel when that ends.
-    pub(super) fn new(out: impl Outlet + 'static) -> Arc<Self> {
+    /// what comes in, and closes the channel when that ends. A question that is not among `declared` is
+    /// refused, whoever calls.
+    pub(super) fn new(out: impl Outlet + 'static, declared: Abilities) -> Arc<Self> {
         Arc::new(Self {
             out: Box::new(out),
             mux: Mutex::default(),
+            declared,
+            ghosts: Mutex::default(),
             closed: CancellationToken::new(),
             spoke: CancellationToken::new(),
             events: Arc::default(),
@@ -156,13 +163,14 @@ impl Channel {
         } else {
             (None, None)
         };
-        let waiting = Waiting::default();
+        let (waiting, abilities) = (Waiting::default(), wanted.abilities);
         let waiter =
             Waiter { done, told: teller, wanted, waiting: waiting.clone(), asks: 0, client };
         self.mux.lock().enter(number, waiter)?;
         let channel = Arc::clone(self);
+        let (sending, over) = (None, false);
         let mut exchange =
-            ChannelExchange { channel, number, answer, told, waiting, sending: None, over: false };
+            ChannelExchange { channel, number, answer, told, waiting, abilities, sending, over };
         let sending = self.out.send(number, body);
         exchange.sending = sending.map_err(|fault| self.or_closed(fault))?;
         Ok(exchange)
@@ -205,10 +213,16 @@ impl Channel {
         }
     }
 
-    /// A question carries no link to a call. If exactly one call in flight can be asked, it is that
-    /// one's; else nobody is asked, since it must never reach the wrong client.
+    /// A question carries no link to a call. If exactly one call in flight can be asked, and none that
+    /// was given up a moment ago could, it is that one's; else nobody is asked, since it must never
+    /// reach the wrong client.
     fn asked(self: &Arc<Self>, line: &Bytes, id: Span, method: Method, url: bool) {
         let back = Back::Channel(Arc::clone(self));
+        // One that it was told not to ask may be of a call whose client cannot be asked it.
+        let barred = !self.declared.allow(method, url);
+        if barred || self.ghosts.lock().may_ask(method, url, clock::now()) {
+            return back.send(refusal(id.of(line), method));
+        }
         let able = |waiter: &Waiter| waiter.wanted.abilities.allow(method, url);
         let mut mux = self.mux.lock();
         if let Some(waiter) = mux.only(able)
@@ -322,6 +336,8 @@ pub struct ChannelExchange {
     answer: oneshot::Receiver<Result<Done, Fault>>,
     told: Option<mpsc::Receiver<Frame>>,
     waiting: Waiting,
+    /// What its client can be asked.
+    abilities: Abilities,
     /// The request, until the server has taken it.
     sending: Option<Sending>,
     over: bool,
@@ -385,6 +401,9 @@ impl Drop for ChannelExchange {
     fn drop(&mut self) {
         let sending = self.sending.take();
         let gave_up = !self.over && self.channel.mux.lock().forget(self.number) == Some(true);
+        if gave_up {
+            self.channel.ghosts.lock().note(self.abilities, clock::now());
+        }
         let last = gave_up
             .then(|| legacy::cancelled(self.number.to_string().as_bytes(), "the client gave up"));
         match (sending, last) {

@@ -191,7 +191,8 @@ async fn first_byte_then(channel: &Channel, start_timeout: Duration) -> Fault {
 
 async fn start(replica: &Replica, launch: &LaunchSpec, means: &Means) -> Result<Running, Fault> {
     let (mut child, pipes) = means.supervisor.launch(launch).await?;
-    let channel = stdio::open(pipes.stdin, pipes.stdout, &means.tasks);
+    let declared = replica.place.abilities;
+    let channel = stdio::open(pipes.stdin, pipes.stdout, declared, &means.tasks);
     let (share, starting) = (child.start_share(), Arc::clone(&channel));
     means.tasks.spawn(async move {
         tokio::select! {
@@ -412,7 +413,7 @@ async fn connect_sse(
     means: &Means,
 ) -> Result<Session, Fault> {
     http.speak_handshake();
-    let stream = sse::open(&http, &means.tasks).await?;
+    let stream = sse::open(&http, replica.place.abilities, &means.tasks).await?;
     let channel = stream.channel();
     let link = ChannelLink::new(Arc::clone(channel), Version::LEGACY_NEWEST);
     let number = channel.number();

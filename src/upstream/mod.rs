@@ -9,6 +9,7 @@ mod endpoint;
 pub mod events;
 pub mod exchange;
 pub mod followers;
+pub mod ghosts;
 pub mod greet;
 pub mod http;
 pub mod idle;

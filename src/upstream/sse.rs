@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 
 use crate::base::{Fault, Kind, Sent, Tasks};
 use crate::egress::{Body as HttpBody, collect};
-use crate::proto::Version;
 use crate::proto::frame::{SseEvent, SseFramer};
+use crate::proto::{Abilities, Version};
 
 use super::channel::{Channel, Garbage, Outlet, Sending};
 use super::endpoint::resolve;
@@ -36,7 +36,12 @@ pub struct SseSession {
 }
 
 /// Opens a session at the address of `link`, which speaks as before a handshake.
-pub async fn open(link: &HttpLink, tasks: &Tasks) -> Result<SseSession, Fault> {
+/// `declared` = what the server is told that its clients can be asked.
+pub async fn open(
+    link: &HttpLink,
+    declared: Abilities,
+    tasks: &Tasks,
+) -> Result<SseSession, Fault> {
     let opening = tokio::time::timeout(ENDPOINT_TIMEOUT, greeted(link)).await;
     let (stream, endpoint) = opening.unwrap_or_else(|_elapsed| {
         let seconds = ENDPOINT_TIMEOUT.as_secs();
@@ -44,12 +49,13 @@ pub async fn open(link: &HttpLink, tasks: &Tasks) -> Result<SseSession, Fault> {
         Err(Fault::upstream(Kind::Timeout, Sent::No, message))
     })?;
     let agreed = Arc::new(OnceLock::new());
-    let channel = Channel::new(Posts {
+    let posts = Posts {
         endpoint: endpoint.clone(),
         agreed: Arc::clone(&agreed),
         tells: Arc::new(Semaphore::new(TELLS_MAX)),
         tasks: tasks.clone(),
-    });
+    };
+    let channel = Channel::new(posts, declared);
     tasks.spawn(read(Arc::clone(&channel), stream));
     Ok(SseSession { channel, endpoint, agreed })
 }

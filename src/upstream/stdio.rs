@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use crate::base::{Fault, Kind, Sent, Tasks};
+use crate::proto::Abilities;
 use crate::proto::frame::LineFramer;
 use crate::proto::splice::one_line;
 
@@ -28,15 +29,16 @@ pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 
 /// Takes over the pipes of a child. The tasks end when the channel closes, and it closes when they
-/// end.
+/// end. `declared` = what the child is told that its clients can be asked.
 pub fn open(
     stdin: impl AsyncWrite + Send + Unpin + 'static,
     stdout: impl AsyncRead + Send + Unpin + 'static,
+    declared: Abilities,
     tasks: &Tasks,
 ) -> Arc<Channel> {
     let (lines, waiting) = mpsc::channel(QUEUE_MAX);
     let bytes = Arc::new(AtomicUsize::new(0));
-    let channel = Channel::new(Queue { lines, bytes: Arc::clone(&bytes) });
+    let channel = Channel::new(Queue { lines, bytes: Arc::clone(&bytes) }, declared);
     tasks.spawn(write(Arc::clone(&channel), stdin, waiting, bytes));
     tasks.spawn(read(Arc::clone(&channel), stdout));
     channel

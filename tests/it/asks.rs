@@ -1,14 +1,16 @@
 //! Questions of a legacy upstream in the middle of a legacy client's call (2025-11-25, client
 //! features and basic/transports): they reach the client whose call it is, and nobody else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::peer::{Turn, Way, no_method, text, tools};
 use crate::support::session::{call, cancel};
 use crate::support::upstream::config;
-use crate::support::{Era, Gateway, Http, Over, Peer, Session, StdioClient, replicas_up};
+use crate::support::{
+    Era, Gateway, Http, MODERN_META, Over, Peer, Session, StdioClient, replicas_up,
+};
 
 /// What a client declares that can be asked for all there is.
 const ABLE: &str =
@@ -443,6 +445,46 @@ fn a_question_outside_of_any_call_is_refused_and_a_ping_answered() {
         peer.tell(session, &ask("p", "ping"));
         assert_eq!(peer.answered(&json!("r")).message["error"]["code"], -32601, "{over:?}");
         assert_eq!(peer.answered(&json!("p")).message["result"], json!({}), "{over:?}");
+    });
+}
+
+#[test]
+fn a_server_that_asks_for_roots_as_soon_as_it_is_greeted_is_answered_and_not_stuck() {
+    each(|over| {
+        // It lists nothing before it has an answer.
+        let peer = Peer::start(Era::Legacy, over, |turn| match turn.method() {
+            "tools/list" => {
+                let (method, params) = question("roots").unwrap();
+                let id = json!(format!("early {}", turn.session));
+                let began = Instant::now();
+                let answer = turn.ask(&id, method, &params);
+                let prompt = began.elapsed() < Duration::from_secs(1);
+                if answer["error"]["code"] == -32601 && prompt { tools(&["t"]) } else { tools(&[]) }
+            }
+            "tools/call" => text("served"),
+            _ => no_method(),
+        });
+        let gateway = peer.gateway("");
+        // Of modern clients one declares nothing and one roots: the server has a session for each kind.
+        let roots = MODERN_META.replace(r#"Capabilities":{}"#, r#"Capabilities":{"roots":{}}"#);
+        for meta in [MODERN_META, &roots] {
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"u__t",{meta}}}}}"#
+            );
+            let headers = [
+                ("MCP-Protocol-Version", "2026-07-28"),
+                ("Mcp-Method", "tools/call"),
+                ("Mcp-Name", "u__t"),
+            ];
+            let answer = Http::post(&gateway.url(), &headers, &body).answer();
+            assert_eq!(answer["result"]["content"][0]["text"], "served", "{over:?}: {answer}");
+        }
+        let asked = peer.heard("tools/list");
+        assert!(!asked.is_empty());
+        for listing in asked {
+            let id = json!(format!("early {}", listing.session));
+            assert_eq!(peer.answers(&id).len(), 1, "{over:?}: one answer to each");
+        }
     });
 }
 

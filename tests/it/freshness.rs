@@ -8,6 +8,7 @@ use waypost::base::clock;
 
 use crate::support::client::Open;
 use crate::support::kept::Kept;
+use crate::support::keyed::{self, ALICE, BOB, Shower};
 use crate::support::lists::{LISTS, names};
 use crate::support::puppet::{Gate, Offer, Puppet, tool};
 use crate::support::toml::{upstream, url};
@@ -215,4 +216,23 @@ fn lists_that_wait_for_an_upstream_to_come_up_ask_it_once() {
     listed(&gateway, "u__t");
     // Once at the start, and once more when its stream of changes stood.
     assert!(server.requests("tools/list").len() <= 2, "{}", server.requests("tools/list").len());
+}
+
+#[test]
+fn what_a_principal_reads_is_read_for_the_next_one_anew() {
+    let offer = Offer { scope: "private", ..Offer::new("a", Era::Modern) };
+    let server = Puppet::offers(offer.resources(&["x://r"]));
+    let tables = upstream("a", "", &[url(&server.url)]);
+    let gateway = keyed::gateway("", &tables);
+    for (reads, key) in [ALICE, BOB, ALICE].into_iter().enumerate() {
+        let who = Shower::of(&gateway, key);
+        let read = eventually("the resource", || {
+            let read = who.modern("resources/read", Some("x://r"), r#""uri":"x://r""#).answer();
+            read.get("result").cloned()
+        });
+        assert_eq!(read["cacheScope"], "private", "{read}");
+        assert_eq!(server.requests("resources/read").len(), reads + 1, "nothing is shared");
+        let list = who.modern("resources/list", None, "").answer();
+        assert_eq!(list["result"]["cacheScope"], "private", "{list}");
+    }
 }

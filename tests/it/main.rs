@@ -10,6 +10,7 @@
 
 mod abandoned;
 mod abilities;
+mod apps;
 mod asks;
 mod asks_beside;
 mod bad_upstreams;
@@ -37,6 +38,7 @@ mod inflight;
 mod isolation;
 mod key_verbs;
 mod keys;
+mod known_clients;
 mod ladder;
 mod large;
 mod late;
@@ -67,6 +69,7 @@ mod slow_reader;
 mod smoke;
 mod sse_front;
 mod sse_upstream;
+mod states;
 mod stdio_front;
 mod support;
 mod tasks;

@@ -416,3 +416,39 @@ fn a_client_that_hangs_up_before_it_is_asked_cancels_the_call() {
     assert_eq!(note.message["params"]["requestId"], call);
     peer.say("leave");
 }
+
+#[test]
+fn a_gateway_that_was_started_anew_runs_nothing_for_a_state_of_the_one_before() {
+    each(|over| {
+        let peer = asking(over);
+        let config = crate::support::upstream::config(&peer.tables("u", ""));
+        let mut first = Gateway::start(&config);
+        replicas_up(&first, "u", 1);
+        let (questions, state) = asked(&called(&first, "u__form", ""));
+        // As `kill -9` does: nothing is handed over.
+        first.kill();
+        let second = Gateway::start(&config);
+        replicas_up(&second, "u", 1);
+        let more = bringing(&[(&questions[0].0, accept("x"))], &state);
+        for _ in 0..2 {
+            let refused = called(&second, "u__form", &more);
+            assert_eq!(refused["error"]["code"], -32602, "{over:?}: {refused}");
+        }
+        assert_eq!(peer.calls("form").len(), 1, "{over:?}: it is not run again");
+        // Anew, without it, it is another call.
+        asked(&called(&second, "u__form", ""));
+        assert_eq!(peer.calls("form").len(), 2, "{over:?}");
+    });
+}
+
+#[test]
+fn a_state_opens_no_tool_that_is_hidden() {
+    let peer = asking(Over::Http);
+    let gateway = peer.gateway("tools.exclude = [\"url\"]");
+    let (questions, state) = asked(&called(&gateway, "u__form", ""));
+    let more = bringing(&[(&questions[0].0, accept("x"))], &state);
+    let refused = called(&gateway, "u__url", &more);
+    assert!(refused["error"].is_object(), "{refused}");
+    assert!(peer.calls("url").is_empty() && peer.answers(&json!("q\"1")).is_empty());
+    assert_eq!(said(&called(&gateway, "u__form", &more)), accept("x"), "it is good still");
+}

@@ -53,6 +53,8 @@ pub(crate) struct End {
     pub(crate) story: String,
     pub(crate) digest: u64,
     pub(crate) calls: usize,
+    /// How often what happened.
+    pub(crate) tally: BTreeMap<&'static str, u64>,
 }
 
 /// Runs the world of a seed. `tell` = with the log of the gateway in its story.
@@ -227,7 +229,8 @@ impl World {
         self.hosts.values().map(AsRef::as_ref).collect()
     }
 
-    async fn live(mut self) -> End {
+    /// Which faults each host has.
+    fn mixes(&mut self) -> Vec<Mix> {
         let mut mixes: Vec<Mix> =
             self.plan.traits.iter().map(|_| Mix::roll(&mut self.dice)).collect();
         if self.plan.peace || self.plan.lame || self.plan.vanishes {
@@ -240,6 +243,11 @@ impl World {
         if self.plan.storm {
             mixes.fill(Mix::only(Ill::Unavailable));
         }
+        mixes
+    }
+
+    async fn live(mut self) -> End {
+        let mixes = self.mixes();
         let clear = mixes.iter().all(Mix::is_clear)
             && self.plan.strikes.iter().all(|s| !matches!(s.blow, Blow::Freeze | Blow::Vanish));
         let hosts: Vec<_> =
@@ -295,6 +303,7 @@ impl World {
             story: self.ledger.story(),
             digest: self.ledger.digest(),
             calls: self.ledger.pages().len(),
+            tally: BTreeMap::new(),
         }
     }
 

@@ -19,11 +19,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::base::{Fault, Kind, Principal, Sent, Tasks, clock, rng};
-use crate::catalog::{Lookup, Owner};
+use crate::catalog::{Lookup, Owner, PromptLookup};
 use crate::proto::envelope::Envelope;
 use crate::proto::error::{ErrorBody, INVALID_PARAMS};
 use crate::proto::scan::{member, unquote};
-use crate::proto::{Abilities, Era, Method};
+use crate::proto::{Abilities, Era, Method, Span};
 use crate::upstream::ask::ASKS_MAX;
 use crate::upstream::{Ask, Caller, Told};
 
@@ -66,6 +66,8 @@ impl Parked {
 
     /// Ends them all: their servers are told that nobody answers.
     pub(super) async fn stop(&self) {
+        // First: a call that asks from now on is not parked any more.
+        self.tasks.stop_token().cancel();
         let all = self.tickets.lock().clear();
         all.into_iter().for_each(Running::give_up);
         self.tasks.stop(STOP).await;
@@ -187,26 +189,29 @@ fn reaches(
     abilities: Abilities,
     like: impl Fn(&Upstream) -> bool,
 ) -> bool {
-    match call.shape.method {
-        Method::ToolsCall => {
-            let name = call.shape.name.and_then(|span| unquote(span.of(call.body)));
-            let found = name.map(|name| snapshot.view(abilities).catalog.lookup(&name));
-            let place = match found {
-                Some(Lookup::Tool(tool)) => match tool.owner {
-                    Owner::Upstream(place) => Some(place),
-                    Owner::Builtin => return false,
-                },
-                Some(Lookup::Transparent(place)) => Some(place),
-                // It may be listed only for those who can be asked, and not yet.
-                _ => None,
-            };
-            match place {
-                Some(place) => snapshot.upstreams.get(place).is_some_and(like),
-                None => snapshot.upstreams.iter().any(like),
-            }
+    let catalog = &snapshot.view(abilities).catalog;
+    let named = |span: Option<Span>| unquote(span?.of(call.body));
+    let owner = match call.shape.method {
+        Method::ToolsCall => match named(call.shape.name).map(|name| catalog.lookup(&name)) {
+            Some(Lookup::Tool(tool)) => Some(tool.owner),
+            Some(Lookup::Transparent(place)) => Some(Owner::Upstream(place)),
+            // It may be listed only for those who can be asked, and not yet.
+            _ => None,
+        },
+        Method::PromptsGet => match named(call.shape.name).map(|name| catalog.prompt(&name)) {
+            Some(PromptLookup::Prompt(prompt)) => Some(prompt.owner),
+            _ => None,
+        },
+        Method::ResourcesRead => {
+            let listed = named(call.shape.uri).map(|uri| catalog.resource(&uri).map(|r| r.owner));
+            listed.flatten()
         }
-        Method::PromptsGet | Method::ResourcesRead => snapshot.upstreams.iter().any(like),
-        _ => false,
+        _ => return false,
+    };
+    match owner {
+        Some(Owner::Upstream(place)) => snapshot.upstreams.get(place).is_some_and(like),
+        Some(Owner::Builtin) => false,
+        None => snapshot.upstreams.iter().any(like),
     }
 }
 
@@ -284,13 +289,16 @@ async fn attend(
                     gathered = Some((clock::now() + GATHER).into());
                 }
             }
-            None => {
-                let text = "the gateway ended the call, which was waiting for its client";
-                let fault = Fault::upstream(Kind::Closed, Sent::Maybe, text);
-                return refuse(call, 200, &answer::error(&fault, None));
-            }
+            None => return ended(call),
         }
     }
+}
+
+/// The gateway stops: nobody could come back to the call.
+fn ended(call: Call<'_>) -> Reply {
+    let text = "the gateway ended the call, which was waiting for its client";
+    let fault = Fault::upstream(Kind::Closed, Sent::Maybe, text);
+    refuse(call, 200, &answer::error(&fault, None))
 }
 
 /// The end of a call that was parked, for the request that waits for it now.
@@ -307,7 +315,15 @@ fn park(inner: &Arc<Inner>, running: Running, call: Call<'_>) -> Reply {
     let questions: Vec<_> = running.asks.iter().map(ask).collect();
     let message = input_required(call.id(), &questions, Some(&ticket));
     let who = (holder(call), call.caller.key);
-    let lost = inner.parked.tickets.lock().park(ticket, who, running, clock::now());
+    let lost = {
+        let mut tickets = inner.parked.tickets.lock();
+        if inner.parked.tasks.stop_token().is_cancelled() {
+            drop(tickets);
+            running.give_up();
+            return ended(call);
+        }
+        tickets.park(ticket, who, running, clock::now())
+    };
     for lost in lost {
         tracing::warn!("too many calls wait for their clients: the oldest is given up");
         lost.give_up();

@@ -112,20 +112,26 @@ impl<T> Tickets<T> {
         self.open.contains_key(ticket)
     }
 
-    /// Takes out what has waited too long.
+    /// Takes out what has waited too long, the oldest first.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<T> {
-        self.open.extract_if(|_, open| open.until <= now).map(|(_, open)| open.what).collect()
+        in_order(self.open.extract_if(|_, open| open.until <= now).map(|(_, open)| open))
     }
 
-    /// Takes out everything.
+    /// Takes out everything, the oldest first.
     pub(super) fn clear(&mut self) -> Vec<T> {
-        self.open.drain().map(|(_, open)| open.what).collect()
+        in_order(self.open.drain().map(|(_, open)| open))
     }
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
+}
+
+fn in_order<T>(open: impl Iterator<Item = Open<T>>) -> Vec<T> {
+    let mut all: Vec<Open<T>> = open.collect();
+    all.sort_unstable_by_key(|open| open.number);
+    all.into_iter().map(|open| open.what).collect()
 }
 
 #[cfg(test)]
@@ -158,6 +164,21 @@ mod tests {
         assert_eq!(tickets.take("c", &mine, late), Err(Why::Unknown));
         assert!(tickets.expired(now + PARKED_FOR / 2).is_empty());
         assert_eq!((tickets.expired(late), tickets.len()), (vec!['c'], 0));
+    }
+
+    #[test]
+    fn what_is_given_up_together_is_given_up_in_the_order_in_which_it_was_parked() {
+        let now = clock::now();
+        let parked = || {
+            let mut tickets = Tickets::default();
+            for number in 0..50_u64 {
+                tickets.park(format!("{number}"), (holder(number, "{}"), number), number, now);
+            }
+            tickets
+        };
+        let all: Vec<u64> = (0..50).collect();
+        assert_eq!(parked().expired(now + PARKED_FOR), all);
+        assert_eq!(parked().clear(), all);
     }
 
     #[test]

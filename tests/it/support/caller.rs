@@ -54,20 +54,27 @@ impl Caller {
     #[track_caller]
     pub(crate) fn ask(&mut self, method: &str, name: Option<&str>, params: &str) -> Value {
         let comma = if params.is_empty() { "" } else { "," };
-        let (era, via) = (self.era, &mut self.via);
-        let whole = match era {
-            Era::Legacy => format!("{{{params}}}"),
-            Era::Modern => format!("{{{params}{comma}{MODERN_META}}}"),
-        };
-        match via {
-            Via::Stdio(pipe) => pipe.ask(&format!(
-                r#"{{"jsonrpc":"2.0","id":"q","method":"{method}","params":{whole}}}"#
-            )),
+        match self.era {
+            Era::Legacy => self.ask_as(method, name, params),
+            Era::Modern => self.ask_as(method, name, &format!("{params}{comma}{MODERN_META}")),
+        }
+    }
+
+    /// The same where `params` is the text of all members.
+    #[track_caller]
+    pub(crate) fn ask_as(&mut self, method: &str, name: Option<&str>, params: &str) -> Value {
+        let body =
+            format!(r#"{{"jsonrpc":"2.0","id":"q","method":"{method}","params":{{{params}}}}}"#);
+        match &mut self.via {
+            Via::Stdio(pipe) => pipe.ask(&body),
             Via::Http { gateway, session: Some(session) } => {
-                Http::legacy(&gateway.url(), session, r#""q""#, method, &whole).answer()
+                Http::post(&gateway.url(), &[("Mcp-Session-Id", session)], &body).answer()
             }
             Via::Http { gateway, session: None } => {
-                Http::modern(&gateway.url(), r#""q""#, method, name, params).answer()
+                let mut headers =
+                    vec![("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", method)];
+                headers.extend(name.map(|name| ("Mcp-Name", name)));
+                Http::post(&gateway.url(), &headers, &body).answer()
             }
         }
     }
