@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use waypost::base::Tasks;
 use waypost::front::member::Member;
+use waypost::front::parting::COME_BACK;
 
 use super::books::{Books, Op};
 use super::door::{Door, Frame, Pipe, Stream};
@@ -296,24 +297,28 @@ impl Client {
         id: &Value,
         last: String,
     ) -> &'static str {
-        let Way::Http(door) = &self.way else { return "left" };
-        let session = self.session.as_deref().unwrap_or_default();
-        let request = Request::get("/mcp")
-            .header("accept", "text/event-stream")
-            .header("mcp-session-id", session)
-            .header("last-event-id", &last);
-        let stream = door.send(self.shown(), request.body(Full::default()).unwrap()).await;
-        self.books.ledger.note(format!("op {op} comes back to {last}: {}", stream.status));
-        if stream.status == 400 {
-            return "no longer kept";
-        }
+        let Some(stream) = self.resumes(op, &last).await else { return "no longer kept" };
         self.books.count("returns");
         let (mut last, mut frames) = (None, Frames::Http(Box::new(stream)));
         let follows = self.follows(order, op, id, &mut frames, &mut last);
         tokio::time::timeout(FOREVER, follows).await.unwrap_or_else(|_| self.never(op))
     }
 
-    /// Follows the messages of a call to its end.
+    /// Opens the stream of a call again; `None` if what followed is no longer kept.
+    async fn resumes(&self, op: Op, last: &str) -> Option<Stream> {
+        let Way::Http(door) = &self.way else { return None };
+        let session = self.session.as_deref().unwrap_or_default();
+        let request = Request::get("/mcp")
+            .header("accept", "text/event-stream")
+            .header("mcp-session-id", session)
+            .header("last-event-id", last);
+        let stream = door.send(self.shown(), request.body(Full::default()).unwrap()).await;
+        self.books.ledger.note(format!("op {op} comes back to {last}: {}", stream.status));
+        (stream.status != 400).then_some(stream)
+    }
+
+    /// Follows the messages of a call to its end. A stream that ends before is one that the gateway
+    /// ends itself: its client comes back to it.
     async fn follows(
         self: &Arc<Self>,
         order: &Order,
@@ -323,7 +328,17 @@ impl Client {
         last: &mut Option<String>,
     ) -> &'static str {
         let mut how = None;
-        while let Some((message, event)) = frames.next().await {
+        loop {
+            let Some((message, event)) = frames.next().await else {
+                let (None, Frames::Http(_), Some(from)) = (how, &*frames, last.as_deref()) else {
+                    break;
+                };
+                tokio::time::sleep(COME_BACK).await;
+                let Some(stream) = self.resumes(op, from).await else { return "no longer kept" };
+                self.books.count("is sent away");
+                *frames = Frames::Http(Box::new(stream));
+                continue;
+            };
             *last = event.or(last.take());
             if message.is_null() {
                 continue; // what the stream begins with

@@ -56,12 +56,13 @@ const PARKED_OWN: usize = 64;
 const PARKED_ALL: usize = 1_024;
 
 /// What must have happened over some seeds, or nothing was tested.
-pub(crate) const MUST_HAPPEN: [&str; 12] = [
+pub(crate) const MUST_HAPPEN: [&str; 13] = [
     "a result",
     "progress",
     "asked by a request",
     "asked by a result",
     "returns",
+    "is sent away",
     "two at once",
     "a state that must not serve",
     "a state of another gateway",
