@@ -58,6 +58,8 @@ class Normal:
         if isinstance(asked, dict) and "method" in asked:
             self.own, method = asked.get("id"), asked["method"]
         self.about_task = method.startswith("tasks/")
+        # Before a legacy client knows of any tool, it is told whether calls can be tasks.
+        self.greets = method == "initialize"
         self.polls = method == "tasks/get"
         for message in messages(record):
             result = message.get("result") if isinstance(message, dict) else None
@@ -126,6 +128,8 @@ class Normal:
         changed = {}
         for name, each in value.items():
             if name in ("serverInfo", META + "serverInfo") or (name == "instructions" and "capabilities" in value):
+                continue
+            if name == "tasks" and key == "capabilities" and self.greets:
                 continue
             if name == "resultType" and each == "complete":
                 continue

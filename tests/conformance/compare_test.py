@@ -65,6 +65,15 @@ class Compare(unittest.TestCase):
         listed = {"tools": [{"name": "t"}]}
         self.same(*self.result(listed, {"tools": [{"name": "t"}, {"name": "second__t"}]}))
 
+    def test_a_gateway_offers_tasks_in_its_hello(self):
+        hello = {"jsonrpc": "2.0", "id": 7, "method": "initialize", "params": {}}
+        both = [
+            record(asked=hello, answers=[{"jsonrpc": "2.0", "id": 7, "result": {"capabilities": each}}], events=False)
+            for each in ({"tools": {}}, {"tools": {}, "tasks": {}})
+        ]
+        self.same(*both)
+        self.differ(*self.result({"capabilities": {}}, {"capabilities": {"tasks": {}}}), "tasks")
+
     def test_what_a_gateway_may_not_do(self):
         self.differ(*self.result({"a": 1}, {"a": 1.0}), "result.a")
         self.differ(*self.result({"a": True}, {"a": 1}), "result.a")
