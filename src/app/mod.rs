@@ -7,6 +7,7 @@ mod live;
 mod nursery;
 pub mod reload;
 pub mod reloader;
+mod seal;
 pub mod signals;
 
 use std::ffi::OsString;
@@ -131,7 +132,9 @@ impl App {
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         let nursery = Nursery { means, events, updates: updates.clone(), meters: meters.clone() };
         let mut live = Live::new(nursery.clone(), keepers.stop_token().clone());
-        let memory = Memory::new(cache_folder(&spec.cache, cache_dir.clone()).map(Files::new));
+        let files = cache_folder(&spec.cache, cache_dir.clone()).map(Files::new);
+        let sealer = seal::sealer(files.as_ref());
+        let memory = Memory::new(files);
         let built = live.build(spec, &diff(&GatewaySpec::default(), spec), &memory);
         live.adopt(spec, &built);
         let parts = Parts {
@@ -145,6 +148,7 @@ impl App {
         };
         let mut writer = Director::new(parts, &meters);
         let gateway = Gateway::new(writer.build(None), demands, updates, &meters);
+        let gateway = gateway.sealing_with(sealer);
         gateway.keep_at_most(spec.keep);
         let inbox = Inbox { events: happened, demands: demanded, orders: ordered };
         director.spawn(writer.run(gateway.clone(), inbox, director.stop_token().clone()));

@@ -116,6 +116,16 @@ impl Gateway {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The same with names of tasks that another gateway of this sealer knows too. For one that is not
+    /// shared yet.
+    #[must_use]
+    pub fn sealing_with(mut self, sealer: Sealer) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.tasks = Tasks::new(sealer);
+        }
+        self
+    }
+
     /// A gateway in front of nothing, for tests of the fronts.
     #[cfg(test)]
     pub(crate) fn bare(meters: &Meters) -> Self {

@@ -503,3 +503,28 @@ fn a_client_waits_for_a_task_longer_than_a_server_may_be_silent() {
     assert_eq!(end["result"]["content"][0]["text"], "one is done ", "{end}");
     replicas_up(&gateway, "u", 1);
 }
+
+#[test]
+fn a_client_finds_its_task_after_a_restart_of_the_gateway_that_kept_its_key() {
+    for kept in [true, false] {
+        let peer = modern(Over::Http, "one");
+        let cache = tempfile::tempdir().unwrap();
+        let text = config(&format!(
+            "[catalog]\ncache = {kept}\ncache_dir = \"{}\"\n{}",
+            cache.path().display(),
+            peer.tables("u", "")
+        ));
+        let mut first = Hearer::start(Era::Modern, Over::Http, &text, FOLLOWS);
+        let made = first.call("u__must", "{}");
+        let task = about(&made.result()["taskId"]);
+        drop(first);
+        let mut second = Hearer::start(Era::Modern, Over::Http, &text, FOLLOWS);
+        second.ask("tools/list", "").result();
+        let state = second.ask("tasks/get", &task);
+        if kept {
+            assert_eq!(state.result()["status"], "working");
+        } else {
+            assert_eq!(state.error()["code"], -32602);
+        }
+    }
+}

@@ -54,13 +54,16 @@ pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// The files of a cache folder, at any depth.
+/// The catalogs in a cache folder, at any depth.
 pub(crate) fn cached(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
     let below = |path: PathBuf| if path.is_dir() { cached(&path) } else { vec![path] };
     let all = paths.flat_map(below);
-    all.filter(|path| path.extension().is_some_and(|ending| ending == "json")).collect()
+    let catalog = |path: &PathBuf| {
+        path.extension().is_some_and(|ending| ending == "json") && !path.ends_with("seal.json")
+    };
+    all.filter(catalog).collect()
 }
 
 /// The `_meta` of a modern request whose client declares nothing.
