@@ -128,11 +128,13 @@ impl<'a> Changes<'a> {
     async fn reopen(&mut self) {
         // The time stands in `self`, because this future may be dropped and made again.
         tokio::time::sleep_until(self.reopen_at.into()).await;
+        let outcome = self.request().await;
+        // Only now: a request that was dropped on its way was no attempt, and is made again at once.
         let doubled = REOPEN_BASE.saturating_mul(1 << self.failures.min(6));
         let wait = rng::jitter(doubled.min(REOPEN_MAX), 20, rng::draw());
         self.failures += 1;
         self.reopen_at = clock::now() + wait;
-        match self.request().await {
+        match outcome {
             Ok(Some(messages)) => self.opened(messages).await,
             Ok(None) => (self.open, self.refused) = (None, true),
             Err(fault) => tracing::debug!(%fault, "could not open the stream of changes"),
