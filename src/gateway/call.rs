@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::proto::Envelope;
+use crate::proto::{Envelope, Era};
 use crate::upstream::Caller;
 use crate::upstream::http::ANSWER_BYTES_MAX;
 use crate::upstream::large::Mended;
@@ -31,6 +31,12 @@ impl Call<'_> {
     /// The client's raw id.
     pub fn id(&self) -> &[u8] {
         self.shape.id.map_or(b"null", |span| span.of(self.body))
+    }
+
+    /// Whether its client wants it to run as a task. Only legacy clients say so: in the modern era the
+    /// server decides (tasks extension, "Backward Compatibility").
+    pub fn wants_task(&self) -> bool {
+        self.caller.era == Era::Legacy && self.shape.task.is_some()
     }
 }
 

@@ -218,20 +218,9 @@ async fn one_call(
             let mut timer = Timer { meters, began, status: Status::Cancelled };
             let mirrored = call.headers.map_or(Mirrored::Nothing, Mirrored::Headers);
             let nature = nature(snapshot, place, name, Hints::default(), call);
-            let (span, since) = (call.shape.name, began);
-            let (pace, fits, fallback) = (None, None, fallback(snapshot, place, name, call));
-            let errand = Errand {
-                place,
-                name,
-                span,
-                mirrored,
-                nature,
-                pace,
-                fits,
-                fallback,
-                as_task: false,
-                since,
-            };
+            let (span, fallback) = (call.shape.name, fallback(snapshot, place, name, call));
+            let errand =
+                Errand { mirrored, fallback, ..Errand::new(place, name, span, nature, began) };
             let end = upstream(inner, snapshot, errand, call, tell).await;
             timer.status = end.status;
             (end.reply, None)
@@ -339,28 +328,12 @@ async fn known(
             let nature = nature(snapshot, place, name, tool.hints, call);
             let (pace, fits) = (Some(pace), snapshot.view(call.caller.abilities).fits(place, name));
             let fallback = fallback(snapshot, place, name, call);
-            let as_task = tool.only_as_task && call.shape.task.is_none_or(|_| is_modern(call));
-            let errand = Errand {
-                place,
-                name,
-                span,
-                mirrored,
-                nature,
-                pace,
-                fits,
-                fallback,
-                as_task,
-                since,
-            };
+            let as_task = tool.only_as_task && !call.wants_task();
+            let errand = Errand::new(place, name, span, nature, since);
+            let errand = Errand { mirrored, pace, fits, fallback, as_task, ..errand };
             upstream(inner, snapshot, errand, call, tell).await
         }
     }
-}
-
-/// Whether a call is of the modern era, in which a client cannot ask for a task (tasks extension,
-/// "Backward Compatibility").
-fn is_modern(call: Call<'_>) -> bool {
-    call.caller.era == Era::Modern
 }
 
 /// What stands in for a tool if its upstream is away: for no call that stands in itself, nor for one

@@ -59,6 +59,21 @@ pub(super) struct Errand<'a> {
     pub(super) since: Instant,
 }
 
+impl<'a> Errand<'a> {
+    /// An errand to any replica, with nothing mirrored and nobody who stands in.
+    pub(super) fn new(
+        place: usize,
+        name: &'a str,
+        span: Option<Span>,
+        nature: Nature,
+        since: Instant,
+    ) -> Self {
+        let (mirrored, as_task) = (Mirrored::Nothing, false);
+        let (pace, fits, fallback) = (None, None, None);
+        Self { place, name, span, mirrored, nature, pace, fits, fallback, as_task, since }
+    }
+}
+
 /// A request to an upstream, and its answer mended for the client.
 pub(super) async fn upstream(
     inner: &Inner,
@@ -168,12 +183,9 @@ async fn sent(
 /// modern era are none of a legacy client.
 fn narrowed(upstream: &Upstream, call: Call<'_>) -> Option<Caller> {
     let (caller, extensions) = (call.caller, &upstream.offers.extensions);
-    let narrower = if caller.era == Era::Legacy && extensions.has(TASKS) {
-        extensions.clone().without(TASKS).narrowed(&caller.capabilities)
-    } else {
-        extensions.narrowed(&caller.capabilities)
-    };
-    Some(Caller { capabilities: narrower?.into(), ..caller.clone() })
+    let hidden = (caller.era == Era::Legacy).then_some(TASKS);
+    let capabilities = extensions.narrowed(&caller.capabilities, hidden)?.into();
+    Some(Caller { capabilities, ..caller.clone() })
 }
 
 /// Whether a server refused a call because it runs only as a task, and its client has none.

@@ -14,7 +14,7 @@ use crate::proto::listen::URI_BYTES_MAX;
 use crate::proto::scan::unquote;
 use crate::proto::{Abilities, Era, Method, Span, ladder};
 use crate::telemetry::Status;
-use crate::upstream::{Mirrored, Told};
+use crate::upstream::Told;
 
 use super::call::{Call, Reply};
 use super::effect;
@@ -56,9 +56,7 @@ pub(super) async fn answer(
 
 /// A request about something that is mirrored in no parameter headers.
 fn asked(method: Method, place: usize, name: &str, span: Option<Span>) -> Errand<'_> {
-    let (mirrored, nature) = (Mirrored::Nothing, effect::of_method(method));
-    let (pace, fits, fallback, since) = (None, None, None, clock::now());
-    Errand { place, name, span, mirrored, nature, pace, fits, fallback, as_task: false, since }
+    Errand::new(place, name, span, effect::of_method(method), clock::now())
 }
 
 /// Who has the prompt of this name, and how they call it.

@@ -84,14 +84,15 @@ impl Extensions {
         }
     }
 
-    /// A client's raw `capabilities` less the extensions that are not among these; `None` if there
-    /// is nothing to take out.
-    pub fn narrowed(&self, capabilities: &[u8]) -> Option<Vec<u8>> {
+    /// A client's raw `capabilities` less the extensions that are not among these, and the `hidden`
+    /// one; `None` if there is nothing to take out.
+    pub fn narrowed(&self, capabilities: &[u8], hidden: Option<&str>) -> Option<Vec<u8>> {
         // Most clients have none: not even the members are looked at.
         memmem::find(capabilities, KEY.as_bytes())?;
         let listed = within(capabilities, whole(capabilities), KEY)?.value;
         let text = listed.of(capabilities);
-        let unknown = |key: &[u8]| unquote(key).is_none_or(|name| !self.has(&name));
+        let shown = |name: &str| self.has(name) && hidden != Some(name);
+        let unknown = |key: &[u8]| unquote(key).is_none_or(|name| !shown(&name));
         let mut splice = Splice::new(capabilities);
         for member in members(text).ok()?.iter().filter(|member| unknown(member.key.of(text))) {
             let name = unquote(member.key.of(text))?;
@@ -176,13 +177,15 @@ mod tests {
         let both =
             format!(r#"{{"roots":{{}}, "extensions":{{"{UI}":{{"n":1e2}},"{TASKS}":{{}}}}}}"#);
         let narrow = |server: &Extensions, text: &str| {
-            let narrowed = server.narrowed(text.as_bytes());
+            let narrowed = server.narrowed(text.as_bytes(), None);
             narrowed.map(|text| serde_json::from_slice::<Value>(&text).unwrap())
         };
         assert_eq!(narrow(&tasks, &both).unwrap()["extensions"], json!({ TASKS: {} }));
         let none = narrow(&Extensions::NONE, &both).unwrap();
         assert_eq!(none, json!({ "roots": {}, "extensions": {} }));
         assert_eq!(narrow(&read(&json!({ TASKS: {}, UI: {} })), &both), None);
+        let hidden = tasks.narrowed(both.as_bytes(), Some(TASKS)).unwrap();
+        assert!(!declares(&hidden, TASKS));
         for nothing in ["{}", r#"{"roots":{}}"#, r#"{"x":"extensions"}"#, r#"{"extensions":3}"#] {
             assert_eq!(narrow(&Extensions::NONE, nothing), None, "{nothing}");
         }

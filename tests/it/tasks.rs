@@ -528,3 +528,18 @@ fn a_client_finds_its_task_after_a_restart_of_the_gateway_that_kept_its_key() {
         }
     }
 }
+
+#[test]
+fn a_result_of_a_kind_that_nobody_knows_is_no_task() {
+    let peer = Peer::start(Era::Modern, Over::Http, |turn| match turn.method() {
+        "tools/list" => result(&json!({
+            "resultType": "complete", "ttlMs": 0, "cacheScope": "private",
+            "tools": [{"name": "odd", "inputSchema": {"type": "object"}}],
+        })),
+        "tools/call" => result(&json!({"resultType": "x.example/kind", "content": [], "n": 1})),
+        _ => no_method(),
+    });
+    let config = config(&peer.tables("u", ""));
+    let mut client = Hearer::start(Era::Legacy, Over::Http, &config, "{}");
+    assert_eq!(client.call("u__odd", "{}").result(), &json!({"content": [], "n": 1}));
+}

@@ -40,20 +40,27 @@ pub(in crate::gateway) async fn required(
     tell: Tell<'_>,
 ) -> Result<Answered, Fault> {
     let made = request.shape.params.map(|params| words::as_task(request.body, params));
-    let Some(made) = made.and_then(Rewritten::new) else { return Err(pool.nobody()) };
+    let made = made.and_then(Rewritten::new).ok_or_else(unwritten)?;
     let answered = pool.call(&made.about(request), terms, &mut *tell).await?;
-    let (done, at) = match answered {
-        Answered::Done { done, at, .. } => (done, at),
-        large @ Answered::Large(..) => return Ok(large),
-    };
     // A server that does not make a task of it has said what there is to say.
-    let Some(own) = words::created(&done, words::CREATED_LEGACY) else {
-        return Ok(Answered::Done { done, at, unsure: false });
+    let Some((own, done, at)) = made_task(&answered, words::CREATED_LEGACY) else {
+        return Ok(answered);
     };
     let task = Followed::new(tasks, pool, request.caller.clone(), own, at);
     let state = member(done.result().unwrap_or_default(), "task").map(State::read);
     let done = task.result(state.unwrap_or_default(), request, terms, tell).await?;
     Ok(Answered::Done { done: words::unrelated(done), at, unsure: true })
+}
+
+/// What a call became, if that is a task: its server's name of it, the answer, and the place of the
+/// replica that holds it.
+fn made_task<'a>(answered: &'a Answered, path: &[&str]) -> Option<(String, &'a Done, usize)> {
+    let Answered::Done { done, at, .. } = answered else { return None };
+    Some((words::created(done, path)?, done, *at))
+}
+
+fn unwritten() -> Fault {
+    Fault::gateway(Kind::Protocol, "a request about a task could not be written")
 }
 
 /// A task that is followed. Dropped before its end, it is cancelled.
@@ -77,9 +84,7 @@ impl Followed {
 
     fn message(&self, method: Method, more: &str) -> Result<Rewritten, Fault> {
         let text = words::request(rng::draw(), method.name(), &self.own, more);
-        Rewritten::new(text).ok_or_else(|| {
-            Fault::gateway(Kind::Protocol, "a request about a task could not be written")
-        })
+        Rewritten::new(text).ok_or_else(unwritten)
     }
 
     /// Terms for requests about the task within a call that began at `since`.
@@ -156,8 +161,7 @@ impl Drop for Followed {
         if self.over {
             return;
         }
-        let mut text = words::request(rng::draw(), Method::TasksCancel.name(), &self.own, "");
-        let Some(message) = Rewritten::new(std::mem::take(&mut text)) else { return };
+        let Ok(message) = self.message(Method::TasksCancel, "") else { return };
         let (pool, own, pin) = (Arc::clone(&self.pool), std::mem::take(&mut self.own), self.pin);
         let caller = self.caller.clone();
         self.runs.spawn(async move {
@@ -210,12 +214,9 @@ pub(in crate::gateway) async fn extension(
         }
         answered => answered,
     };
-    let (done, at) = match answered {
-        Ok(Answered::Done { done, at, .. }) => (done, at),
-        other => return Ok(other),
-    };
-    let Some(own) = words::created(&done, words::STATE).filter(|_| !done.is_complete()) else {
-        return Ok(Ok(Answered::Done { done, at, unsure: false }));
+    let made = answered.as_ref().ok().and_then(|answered| made_task(answered, words::STATE));
+    let Some((own, done, at)) = made.filter(|(_, done, _)| !done.is_complete()) else {
+        return Ok(answered);
     };
     let state = State::read(done.result().unwrap_or_default());
     let task = Followed::new(tasks, pool, caller.clone(), own, at);
@@ -250,7 +251,10 @@ impl Followed {
                 Err(fault) => return Ok(Err(Fault { sent: Sent::Maybe, ..fault })),
             };
             // An error says that it is gone: the call ends with it.
-            let Some(result) = done.result() else { return Ok(Ok(done)) };
+            let Some(result) = done.result() else {
+                self.over = true;
+                return Ok(Ok(done));
+            };
             state = State::read(result);
             if state.is_over() {
                 self.over = true;

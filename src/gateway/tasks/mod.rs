@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use crate::base::{Principal, Sealer, clock, together};
 use crate::fleet::Pace;
 use crate::fleet::spec::Isolation;
-use crate::proto::answer::{Body, ResultKind};
+use crate::proto::answer::Body;
 use crate::proto::error::{
     ErrorBody, INTERNAL, INVALID_PARAMS, MISSING_CAPABILITY, result_message,
 };
@@ -27,7 +26,7 @@ use crate::proto::scan::{member, quote, says, unquote};
 use crate::proto::{Era, Method, id, ladder};
 use crate::telemetry::Status;
 use crate::upstream::followers::Follower;
-use crate::upstream::{Caller, Done, Mirrored, Told};
+use crate::upstream::{Caller, Done, Told};
 
 use super::Inner;
 use super::call::{Call, Message, Reply};
@@ -81,14 +80,8 @@ fn holder(caller: &Caller) -> u64 {
 /// Whether the answer to a call of a tool is a task. Almost always it is not.
 pub(super) fn is_created(done: &Done, call: Call<'_>) -> bool {
     let Body::Result(parts) = &done.answer.body else { return false };
-    match call.caller.era {
-        Era::Legacy if call.shape.task.is_none() => parts.kind(&done.message) == ResultKind::Other,
-        Era::Legacy => words::created(done, words::CREATED_LEGACY).is_some(),
-        Era::Modern => {
-            let kind = parts.result_type.map(|kind| kind.value.of(&done.message));
-            kind.is_some_and(|kind| says(kind, "task"))
-        }
-    }
+    parts.result_type.is_some_and(|kind| says(kind.value.of(&done.message), "task"))
+        || call.wants_task() && words::created(done, words::CREATED_LEGACY).is_some()
 }
 
 /// A call that became a task, for its client: under a name that leads back to it. `at` = the place
@@ -106,7 +99,7 @@ pub(super) fn created(
         Era::Modern => words::STATE,
     };
     let asked = match era {
-        Era::Legacy => call.shape.task.is_some(),
+        Era::Legacy => call.wants_task(),
         Era::Modern => declares(&caller.capabilities, TASKS),
     };
     let shared = upstream.pool.spec().isolation == Isolation::Shared;
@@ -247,19 +240,11 @@ async fn ask(
 ) -> End {
     let method = call.shape.method;
     let waits = method == Method::TasksResult;
-    let errand = Errand {
-        place: target.place,
-        name: &task.own,
-        span: call.shape.task_id,
-        mirrored: Mirrored::Nothing,
-        nature: effect::of_method(method),
-        // It waits for the task, not for the server.
-        pace: waits.then_some(&inner.tasks.pace),
-        fits: None,
-        fallback: None,
-        as_task: false,
-        since: clock::now(),
-    };
+    let (span, nature) = (call.shape.task_id, effect::of_method(method));
+    // It waits for the task, not for the server.
+    let pace = waits.then_some(&inner.tasks.pace);
+    let errand = Errand::new(target.place, &task.own, span, nature, clock::now());
+    let errand = Errand { pace, ..errand };
     let call = Call { wish: Wish { replica: target.replica, ..call.wish }, ..call };
     upstream(inner, snapshot, errand, call, &mut |told| tell(told)).await
 }
@@ -321,7 +306,6 @@ async fn state(inner: &Inner, snapshot: &Snapshot, name: &str, caller: &Caller) 
     let Message::Whole(text) = renamed(end.reply, words::STATE, &quote(name)).message else {
         return None;
     };
-    let result = member(&text, "result")?;
-    serde_json::from_slice::<Value>(result).ok().filter(Value::is_object)?;
+    let result = member(&text, "result").filter(|raw| raw.first() == Some(&b'{'))?;
     String::from_utf8(result.to_vec()).ok()
 }
