@@ -141,7 +141,7 @@ impl Try<'_> {
         let mut deadline = self.deadline;
         let mut checks = Checks::new(start, self.pace.p99());
         loop {
-            let (began, awaits) = (clock::now(), exchange.awaits_client());
+            let (mut began, awaits) = (clock::now(), exchange.awaits_client());
             let (frame, thinking) = {
                 // Never dropped half-way: what it has taken out of the connection would be lost.
                 let mut next = pin!(exchange.next());
@@ -153,7 +153,15 @@ impl Try<'_> {
                     tokio::select! {
                         biased;
                         frame = &mut next => break (Some(frame), thinking),
-                        told = beside.next() => tell(told),
+                        told = beside.next() => {
+                            tell(told);
+                            // A sign of life; and time is the client's only while it was asked.
+                            let now = clock::now();
+                            if thinking {
+                                deadline += now - began;
+                            }
+                            began = now;
+                        }
                         () = tokio::time::sleep_until(due.into()) => {
                             let now = clock::now();
                             if now >= limit {

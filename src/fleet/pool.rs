@@ -269,8 +269,7 @@ impl Pool {
         if self.private.is_some() {
             return None;
         }
-        let able = self.able(abilities).into_iter().nth(place).flatten();
-        able.or_else(|| self.replicas.get(place).cloned())
+        self.seats(abilities).get(place).map(|member| Arc::clone(&member.replica))
     }
 
     /// Calls found its lists to be old: every replica lists at once, unless they did so within

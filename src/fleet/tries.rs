@@ -75,7 +75,7 @@ const BESIDE: &str = "the first one is slower than most";
 
 impl Pool {
     /// Sends a request to one of the replicas and waits for its answer. `tell` gets what comes
-    /// before it; once it was called the call is committed. Dropping the future cancels the request.
+    /// before it; once its client has heard something the call is committed. Dropping the future cancels the request.
     pub async fn call(
         self: &Arc<Self>,
         request: &Request<'_>,
@@ -526,8 +526,8 @@ impl<'a> Tries<'a> {
             None
         };
         let mut committed = false;
-        let mut told = |what| {
-            committed = true;
+        let mut told = |what: Told| {
+            committed |= what.is_heard();
             tell(what);
         };
         let (outcome, chosen) = match delay {

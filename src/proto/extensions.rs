@@ -95,8 +95,7 @@ impl Extensions {
         let unknown = |key: &[u8]| unquote(key).is_none_or(|name| !shown(&name));
         let mut splice = Splice::new(capabilities);
         for member in members(text).ok()?.iter().filter(|member| unknown(member.key.of(text))) {
-            let name = unquote(member.key.of(text))?;
-            splice.cut(within(capabilities, listed, &name)?);
+            splice.cut(member.moved(listed.start));
         }
         (!splice.is_empty()).then(|| splice.apply(0))
     }
@@ -108,7 +107,7 @@ fn whole(text: &[u8]) -> Span {
 
 /// Whether a client's raw `capabilities` declare an extension.
 pub fn declares(capabilities: &[u8], name: &str) -> bool {
-    memmem::find(capabilities, name.as_bytes()).is_some()
+    memmem::find(capabilities, KEY.as_bytes()).is_some()
         && within(capabilities, whole(capabilities), KEY)
             .and_then(|listed| within(capabilities, listed.value, name))
             .is_some_and(|member| member.value.of(capabilities).first() == Some(&b'{'))
@@ -184,6 +183,8 @@ mod tests {
         let none = narrow(&Extensions::NONE, &both).unwrap();
         assert_eq!(none, json!({ "roots": {}, "extensions": {} }));
         assert_eq!(narrow(&read(&json!({ TASKS: {}, UI: {} })), &both), None);
+        let odd = r#"{"extensions":{"\ud800":{},"x":{},"x":{}}}"#;
+        assert_eq!(narrow(&tasks, odd).unwrap(), json!({ "extensions": {} }));
         let hidden = tasks.narrowed(both.as_bytes(), Some(TASKS)).unwrap();
         assert!(!declares(&hidden, TASKS));
         for nothing in ["{}", r#"{"roots":{}}"#, r#"{"x":"extensions"}"#, r#"{"extensions":3}"#] {
@@ -197,6 +198,8 @@ mod tests {
             !declares(b"{}", TASKS)
                 && !declares(format!(r#"{{"{TASKS}":{{}}}}"#).as_bytes(), TASKS)
         );
+        let escaped = br#"{"extensions":{"io.modelcontextprotocol\/tasks":{}}}"#;
+        assert!(declares(escaped, TASKS));
         for before in ["{}", r#"{"roots":{},"extensions":{"x":{}}}"#] {
             let after = declaring(before.as_bytes(), TASKS);
             assert!(declares(&after, TASKS), "{before}");

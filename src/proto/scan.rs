@@ -44,6 +44,14 @@ pub struct Member {
     pub value: Span,
 }
 
+impl Member {
+    /// The same in a text in which the object stands so far on.
+    pub(super) fn moved(self, by: usize) -> Self {
+        let moved = |part: Span| Span { start: part.start + by, end: part.end + by };
+        Self { key: moved(self.key), value: moved(self.value) }
+    }
+}
+
 /// A key of an object, as the scanner meets it.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -540,8 +548,7 @@ pub fn within(text: &[u8], span: Span, name: &str) -> Option<Member> {
     let object = span.of(text);
     let all = members(object).ok()?;
     let found = all.iter().find(|m| unquote(m.key.of(object)).is_some_and(|key| key == name))?;
-    let moved = |part: Span| Span { start: part.start + span.start, end: part.end + span.start };
-    Some(Member { key: moved(found.key), value: moved(found.value) })
+    Some(found.moved(span.start))
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use serde_json::Value;
 use crate::base::{Fault, clock, rng};
 use crate::proto::answer::{Incoming, read};
 use crate::proto::listen::Filter;
-use crate::proto::{Era, Lists, modern};
+use crate::proto::{Abilities, Era, Lists, modern};
 
+use super::ask::refusal;
 use super::events::Events;
 use super::http::HttpLink;
 use super::messages::Messages;
@@ -32,6 +33,8 @@ pub struct Changes<'a> {
     taken: &'a (dyn Fn(Arc<BTreeSet<String>>) + Sync),
     /// What a modern server is asked to tell; a legacy one tells what it likes.
     filter: Filter,
+    /// What the server was told that its clients can be asked.
+    declared: Abilities,
     /// Lists that count as changed when the stream stands again.
     missed: Lists,
     open: Option<Messages>,
@@ -46,12 +49,13 @@ pub struct Changes<'a> {
 }
 
 impl<'a> Changes<'a> {
-    /// Not open yet. `lists` are the ones whose changes the server tells.
+    /// Not open yet. `lists` are the ones whose changes the server tells, `declared` is what it may
+    /// ask for.
     pub fn new(
         link: &'a HttpLink,
         us: &'a Value,
         events: &'a Events,
-        lists: Lists,
+        (lists, declared): (Lists, Abilities),
         taken: &'a (dyn Fn(Arc<BTreeSet<String>>) + Sync),
     ) -> Self {
         let filter = Filter { lists, ..Filter::default() };
@@ -61,6 +65,7 @@ impl<'a> Changes<'a> {
             events,
             taken,
             filter,
+            declared,
             missed: lists,
             open: None,
             failures: 0,
@@ -118,7 +123,13 @@ impl<'a> Changes<'a> {
         match read(message) {
             Ok(Incoming::Note { method, about }) => self.events.note(message, method, about),
             Ok(Incoming::Ask { id, method, url }) => {
-                self.events.lobby.ask(message, id, (method, url), self.link.back());
+                let back = self.link.back();
+                if self.declared.allow(method, url) {
+                    self.events.lobby.ask(message, id, (method, url), back);
+                } else {
+                    // It was told not to: it may be of a call whose client cannot be asked it.
+                    back.send(refusal(id.of(message), method));
+                }
             }
             Ok(Incoming::Answer(_)) | Err(_) => {}
         }

@@ -220,12 +220,12 @@ impl Channel {
         let back = Back::Channel(Arc::clone(self));
         // One that it was told not to ask may be of a call whose client cannot be asked it.
         let barred = !self.declared.allow(method, url);
-        if barred || self.ghosts.lock().may_ask(method, url, clock::now()) {
-            return back.send(refusal(id.of(line), method));
-        }
         let able = |waiter: &Waiter| waiter.wanted.abilities.allow(method, url);
+        // One lock over both looks: a call that is given up is a ghost before it is forgotten.
         let mut mux = self.mux.lock();
-        if let Some(waiter) = mux.only(able)
+        let barred = barred || self.ghosts.lock().may_ask(method, url, clock::now());
+        if !barred
+            && let Some(waiter) = mux.only(able)
             && let Some(told) = &waiter.told
             && waiter.asks < ASKS_MAX
             && let Ok(place) = told.try_reserve()
@@ -367,11 +367,9 @@ impl ChannelExchange {
             };
             let sent = async {
                 match sending {
-                    Some(sending) => {
-                        channel.writing(*number);
-                        sending.await
-                    }
-                    None => std::future::pending().await,
+                    // Of a channel that closed a moment ago nothing is sent: its waiter was told so.
+                    Some(sending) if channel.writing(*number) => sending.await,
+                    _ => std::future::pending().await,
                 }
             };
             tokio::select! {
@@ -380,14 +378,20 @@ impl ChannelExchange {
                 outcome = answer => {
                     self.over = true;
                     let outcome = outcome.unwrap_or_else(|_| Err(ended("it ended".to_owned())));
+                    // What was said not to be sent is not sent.
+                    if outcome.as_ref().is_err_and(|fault| fault.sent == Sent::No) {
+                        self.sending = None;
+                    }
                     return outcome.map(Frame::Done);
                 }
                 outcome = sent => {
                     self.sending = None;
                     if let Err(fault) = outcome {
-                        // It was not taken: there is nothing to wait for, and nothing to cancel.
-                        self.over = true;
-                        self.channel.mux.lock().forget(self.number);
+                        // What was surely not taken needs no cancelling, and asks nothing.
+                        if fault.sent != Sent::Maybe {
+                            self.over = true;
+                            self.channel.mux.lock().forget(self.number);
+                        }
                         return Err(fault);
                     }
                 }
@@ -400,14 +404,18 @@ impl Drop for ChannelExchange {
     /// Given up before the answer: the server is told, if it can have seen the request.
     fn drop(&mut self) {
         let sending = self.sending.take();
-        let gave_up = !self.over && self.channel.mux.lock().forget(self.number) == Some(true);
-        if gave_up {
-            self.channel.ghosts.lock().note(self.abilities, clock::now());
+        let mut gave_up = false;
+        if !self.over {
+            let mut mux = self.channel.mux.lock();
+            gave_up = mux.forget(self.number) == Some(true);
+            if gave_up {
+                self.channel.ghosts.lock().note(self.abilities, clock::now());
+            }
         }
         let last = gave_up
             .then(|| legacy::cancelled(self.number.to_string().as_bytes(), "the client gave up"));
         match (sending, last) {
-            // Not yet begun: it is not sent at all.
+            // Not yet begun, and nobody was told how it ended: it is not sent at all.
             (Some(_), None) if !self.over => {}
             (Some(sending), last) => self.channel.out.let_go(sending, last),
             (None, Some(last)) => {

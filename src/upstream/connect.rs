@@ -430,7 +430,7 @@ async fn connect_sse(
 /// A server that is spoken to in neither of the ways there are.
 fn neither(streamable: &Fault, sse: &Fault) -> Fault {
     let message = format!(
-        "it speaks neither Streamable HTTP (POST of initialize: {}) nor HTTP+SSE (GET: {})",
+        "it speaks neither Streamable HTTP (POST of initialize: {}) nor HTTP+SSE ({}): check its url, or name its transport",
         streamable.message, sse.message
     );
     Fault { message: message.into(), ..streamable.clone() }

@@ -300,6 +300,13 @@ pub enum Told {
     Away(Duration),
 }
 
+impl Told {
+    /// Whether the client hears of it: that a stream ended is nothing that it was told.
+    pub fn is_heard(&self) -> bool {
+        !matches!(self, Self::Away(_))
+    }
+}
+
 /// What comes back while a request is in flight.
 #[derive(Debug)]
 pub enum Frame {

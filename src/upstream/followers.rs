@@ -39,16 +39,12 @@ impl Followers {
     /// A client made a task.
     pub fn add(&self, follower: Follower) {
         let mut all = self.0.lock();
-        all.retain(|one| one.mail.strong_count() > 0);
+        // A server that names two tasks alike speaks of the newer one.
+        all.retain(|one| one.mail.strong_count() > 0 && one.own != follower.own);
         if all.len() >= FOLLOWED_MAX {
             all.pop_front();
         }
         all.push_back(follower);
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
     }
 
     /// The server says something of a task: its client is told, under its own names.

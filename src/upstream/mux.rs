@@ -114,7 +114,7 @@ impl<W> Mux<W> {
     }
 }
 
-/// The fault of a channel whose child ended.
+/// The fault of a channel whose server ended.
 pub fn ended(message: String) -> Fault {
     Fault::upstream(Kind::Closed, Sent::Maybe, message)
 }

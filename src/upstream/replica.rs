@@ -71,6 +71,7 @@ impl Beside {
             (Some(mail), None) => Told::Note(mail.next().await),
             (None, Some(questions)) => Told::Ask(questions.next().await),
             (Some(mail), Some(questions)) => tokio::select! {
+                biased;
                 log = mail.next() => Told::Note(log),
                 ask = questions.next() => Told::Ask(ask),
             },

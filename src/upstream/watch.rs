@@ -128,7 +128,8 @@ impl Watch<'_> {
     async fn url(mut self, link: &HttpLink, session: Option<&Channel>, probed: bool) -> End {
         let changes = self.live.offers.changes;
         let taken = |uris| self.replica.set_taken(uris);
-        let stream = Changes::new(link, &self.means.us, &self.live.events, changes, &taken);
+        let expected = (changes, self.replica.place.abilities);
+        let stream = Changes::new(link, &self.means.us, &self.live.events, expected, &taken);
         let mut outside = Outside::of(session, stream, self.was_away());
         let offers = &self.live.offers;
         let tells = !changes.is_empty() || offers.subscribe || offers.logging || offers.tasks;

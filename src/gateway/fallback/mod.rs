@@ -54,7 +54,7 @@ pub(super) struct Heard {
 impl Heard {
     /// It is about to be told this.
     pub(super) fn note(&mut self, told: &Told) {
-        self.anything |= !matches!(told, Told::Away(_));
+        self.anything |= told.is_heard();
         self.question |= matches!(told, Told::Ask(_));
     }
 }
