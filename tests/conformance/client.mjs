@@ -191,8 +191,9 @@ const scenarios = {
   },
 
   async 'json-schema-2020-12-preservation'(client) {
-    const focal = (await client.tools()).find((tool) => tool.inputSchema.$schema);
-    const echo = (await client.tools()).find((tool) => tool !== focal && tool.name !== focal.name);
+    const tools = await client.tools();
+    const focal = tools.find((tool) => tool.inputSchema.$schema);
+    const echo = tools.find((tool) => tool !== focal);
     await client.call(echo.name, { schema: focal.inputSchema });
   }
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::peer::{Way, no_method, note, text, tools};
+use crate::support::peer::{Way, each, no_method, note, text, tools};
 use crate::support::{Era, Gateway, Http, Over, Peer, Session, StdioClient, eventually, health};
 
 const ABLE: &str = r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{}}"#;
@@ -38,10 +38,6 @@ fn varying(over: impl Into<Way>) -> Peer {
             _ => no_method(),
         }
     })
-}
-
-fn each(check: impl Fn(Way)) {
-    Way::LEGACY.into_iter().for_each(check);
 }
 
 /// The tools of `u` that a session sees, by their own names.

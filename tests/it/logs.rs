@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::client::Open;
-use crate::support::peer::{Turn, Way, log, no_method, text, tools};
+use crate::support::peer::{Turn, Way, each, log, no_method, text, tools};
 use crate::support::session::call;
 use crate::support::upstream::config;
 use crate::support::{Era, Gateway, Http, MODERN_META, Over, Peer, Reply, Session, StdioClient};
@@ -38,10 +38,6 @@ fn all(turn: &mut Turn<'_>) {
     for level in LEVELS {
         turn.log(level, &format!("of {}", turn.message["id"]));
     }
-}
-
-fn each(check: impl Fn(Way)) {
-    Way::LEGACY.into_iter().for_each(check);
 }
 
 /// The levels of the log messages among these.

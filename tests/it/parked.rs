@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::client::Open;
 use crate::support::kept::Kept;
 use crate::support::keyed::{ALICE, BOB, Shower, gateway};
-use crate::support::peer::{Turn, Way, no_method, text, tools};
+use crate::support::peer::{Turn, Way, each, no_method, text, tools};
 use crate::support::{
     Era, Gateway, Http, MODERN_META, Over, Peer, Reply, StdioClient, eventually, metric,
     replicas_up,
@@ -125,10 +125,6 @@ fn said(answer: &Value) -> Value {
     assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
     serde_json::from_str(text).unwrap_or_else(|_| json!(text))
-}
-
-fn each(check: impl Fn(Way)) {
-    Way::LEGACY.into_iter().for_each(check);
 }
 
 #[test]

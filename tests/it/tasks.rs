@@ -2,7 +2,7 @@
 //! modern ones (the tasks extension, SEP-2663), and tools that run only as a task for clients of the
 //! other era, or without tasks.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::client::Open;
 use crate::support::hearer::{Hearer, call_of};
@@ -10,7 +10,7 @@ use crate::support::keyed::{ALICE, BOB, Shower, gateway};
 use crate::support::peer::{no_method, result, text};
 use crate::support::session::{Session, call};
 use crate::support::upstream::config;
-use crate::support::worker::{RELATED, TASKS, legacy, legacy_state, modern, with};
+use crate::support::worker::{RELATED, TASKS, about, legacy, legacy_state, modern, with};
 use crate::support::{Era, Http, MODERN_META, Over, Peer, eventually, replicas_up};
 
 /// What a modern client declares that follows tasks.
@@ -20,10 +20,6 @@ const FOLLOWS: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
 
 fn as_task(tool: &str) -> String {
     format!(r#"{},"task":{{"ttl":60000}}"#, call_of(tool, "{}"))
-}
-
-fn about(task: &Value) -> String {
-    format!(r#""taskId":{task}"#)
 }
 
 #[test]
@@ -441,7 +437,6 @@ fn a_modern_task_is_followed_for_a_legacy_client() {
         let begun = client.begin("tools/call", &params, r#""progressToken":7"#);
         eventually("a look", || (!peer.heard("tasks/get").is_empty()).then_some(()));
         peer.say("ask");
-        peer.first("tasks/get");
         let heard = client.finish(begun, &mut |question| {
             assert_eq!(question["params"]["message"], "who?");
             peer.say("answered");

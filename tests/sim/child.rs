@@ -72,9 +72,9 @@ fn start(host: &Arc<Host>) -> Result<Launched, Fault> {
 
 /// What the gateway holds of a child.
 #[derive(Debug)]
-struct Handle {
-    exited: CancellationToken,
-    kill: CancellationToken,
+pub(crate) struct Handle {
+    pub(crate) exited: CancellationToken,
+    pub(crate) kill: CancellationToken,
 }
 
 impl Process for Handle {

@@ -57,21 +57,26 @@ pub(crate) struct End {
     pub(crate) tally: BTreeMap<&'static str, u64>,
 }
 
-/// Runs the world of a seed. `tell` = with the log of the gateway in its story.
-pub(crate) fn run(seed: u64, tell: bool) -> End {
+/// Runs a world of this seed in virtual time.
+pub(crate) fn simulated(seed: u64, world: impl Future<Output = End>) -> End {
     rng::seed(Some(seed));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    let end = runtime.block_on(async {
+    let end = runtime.block_on(world);
+    rng::seed(None);
+    end
+}
+
+/// Runs the world of a seed. `tell` = with the log of the gateway in its story.
+pub(crate) fn run(seed: u64, tell: bool) -> End {
+    simulated(seed, async {
         let world = World::new(seed);
         let _told = tell.then(|| tracing::subscriber::set_default(world.ledger.log()));
         world.live().await
-    });
-    rng::seed(None);
-    end
+    })
 }
 
 /// How a world is made.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::Era;
 use crate::support::hearer::call_of;
+use crate::support::worker::about;
 
 use super::Cell;
 
@@ -18,10 +19,6 @@ fn made(cell: &mut Cell) -> Option<Value> {
     };
     let made = cell.client.ask("tools/call", &params);
     Some(made.result().pointer(path).unwrap().clone())
-}
-
-fn about(task: &Value) -> String {
-    format!(r#""taskId":{task}"#)
 }
 
 /// A tool that runs only as a task comes to its end, and runs once.

@@ -183,6 +183,17 @@ impl Http {
     }
 }
 
+/// The answer to a request among the messages that come; what comes before is dropped.
+pub(super) fn answer_to(request: &str, mut next: impl FnMut() -> Value) -> Value {
+    let id = serde_json::from_str::<Value>(request).unwrap()["id"].clone();
+    loop {
+        let message = next();
+        if message["id"] == id && message.get("method").is_none() {
+            return message;
+        }
+    }
+}
+
 /// A legacy `initialize` that declares nothing.
 pub(crate) fn initialize(version: &str) -> String {
     initialize_able(version, "{}")
@@ -478,14 +489,8 @@ impl StdioClient {
     /// Sends a request and waits for the answer with its id; what comes before is dropped.
     #[track_caller]
     pub(crate) fn ask(&mut self, request: &str) -> Value {
-        let id = serde_json::from_str::<Value>(request).unwrap()["id"].clone();
         self.send(request);
-        loop {
-            let message = self.next();
-            if message["id"] == id && message.get("method").is_none() {
-                return message;
-            }
-        }
+        answer_to(request, || self.next())
     }
 
     /// A legacy handshake.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::client::{Open, initialize_able, read_head};
+use super::client::{Open, answer_to, initialize_able, read_head};
 use super::{Gateway, Http, PATIENCE, Reply};
 
 /// The two kinds.
@@ -86,14 +86,8 @@ impl Duplex {
     /// Sends a request and waits for the answer with its id; what comes before is dropped.
     #[track_caller]
     pub(crate) fn ask(&mut self, request: &str) -> Value {
-        let id = serde_json::from_str::<Value>(request).unwrap()["id"].clone();
         self.send(request);
-        loop {
-            let message = self.next();
-            if message["id"] == id && message.get("method").is_none() {
-                return message;
-            }
-        }
+        answer_to(request, || self.next())
     }
 
     /// Closes the connection without a word.

@@ -419,6 +419,11 @@ impl Turn<'_> {
     }
 }
 
+/// Checks something over each way to a legacy server.
+pub(crate) fn each(check: impl Fn(Way)) {
+    Way::LEGACY.into_iter().for_each(check);
+}
+
 /// A log message.
 pub(crate) fn log(level: &str, text: &str) -> Value {
     let params = json!({"level": level, "logger": "peer", "data": text});

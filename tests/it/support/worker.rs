@@ -27,8 +27,8 @@ pub(crate) fn legacy_state(status: &str) -> Value {
     })
 }
 
-/// A legacy server whose tasks are all called `t`. `must` runs only as a task, `asking` asks before
-/// its end.
+/// A legacy server whose tasks are all called `t`. `must` and `asking` run only as a task; before its
+/// end one asks if the test said `ask`.
 pub(crate) fn legacy(over: Over, tag: &'static str) -> Peer {
     let tasks = json!({"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}});
     // Tasks of the extension are none in this era.
@@ -81,6 +81,11 @@ fn modern_state(status: &str) -> Value {
         "createdAt": "2026-11-27T10:00:00Z", "lastUpdatedAt": "2026-11-27T10:00:00Z",
         "ttlMs": 60_000, "pollIntervalMs": 100,
     })
+}
+
+/// The params that name a task.
+pub(crate) fn about(task: &Value) -> String {
+    format!(r#""taskId":{task}"#)
 }
 
 /// An object with more members.

@@ -68,9 +68,12 @@ async fn a_call_that_asks_while_the_gateway_stops_is_not_parked_any_more() {
     clients[0].call(&forgets(), false).await;
     let (client, order) = (Arc::clone(&clients[0]), Order { pace: 100, ..forgets() });
     let call = outside.spawn(async move { client.call(&order, false).await });
-    while server_waits(&servers) < 2 {
-        tokio::time::sleep(Duration::from_micros(100)).await;
-    }
+    let both = async {
+        while server_waits(&servers) < 2 {
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), both).await.unwrap();
     let gateway = house.app.gateway.clone();
     house.app.stop().await;
     call.await.unwrap();

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use waypost::app::App;
-use waypost::base::{PrincipalName, ReplicaName, Tasks, UpstreamName, rng};
+use waypost::base::{PrincipalName, ReplicaName, Tasks, UpstreamName};
 use waypost::catalog::spec::OfferSpec;
 use waypost::fleet::spec::PoolSpec;
 use waypost::front::member::Member;
@@ -38,7 +38,7 @@ use waypost::upstream::spec::{
 
 use crate::chance::Dice;
 use crate::ledger::Ledger;
-use crate::world::End;
+use crate::world::{End, simulated};
 
 use self::books::Books;
 use self::client::{Client, Way, Who, is_well};
@@ -74,19 +74,11 @@ pub(crate) const MUST_HAPPEN: [&str; 13] = [
 
 /// Runs the world of a seed. `tell` = with the log of the gateway in its story.
 pub(crate) fn run(seed: u64, tell: bool) -> End {
-    rng::seed(Some(seed));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let end = runtime.block_on(async {
+    simulated(seed, async {
         let world = World::new(seed);
         let _told = tell.then(|| tracing::subscriber::set_default(world.books.ledger.log()));
         world.live().await
-    });
-    rng::seed(None);
-    end
+    })
 }
 
 /// A gateway and the ways into it.

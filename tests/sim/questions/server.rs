@@ -390,7 +390,7 @@ impl Server {
         let op = arguments["op"].as_u64().unwrap();
         self.books.runs(op, self.name());
         if !message["params"]["requestState"].is_null() {
-            let text = format!("Q5: the legacy {} got a state", self.name());
+            let text = format!("Q3: the legacy {} got a state", self.name());
             self.books.ledger.breach(text);
         }
         let rounds = arguments["rounds"].as_array().unwrap();
@@ -461,7 +461,7 @@ impl Server {
             before
         };
         if round.used || round.op != op {
-            let text = format!("Q1: the state of op {} comes again, for op {op}", round.op);
+            let text = format!("Q3: the state of op {} comes again, for op {op}", round.op);
             self.books.ledger.breach(text);
         }
         let given = answers.as_object().into_iter().flatten();

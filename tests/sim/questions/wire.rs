@@ -17,15 +17,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, duplex};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use waypost::base::{Fault, Kind, Sent};
 use waypost::egress::{Dial, Dialed, Duplex};
-use waypost::upstream::launch::{Ends, Launch, Launched, Process, Soon};
+use waypost::upstream::launch::{Ends, Launch, Launched, Soon};
 use waypost::upstream::spec::{LaunchSpec, Program};
-use waypost::upstream::supervisor::{Exit, StopPace};
 
 use super::server::{Mouth, Server};
+use crate::child::Handle;
 
 /// Servers by their names.
 pub(crate) type Servers = Arc<BTreeMap<String, Arc<Server>>>;
@@ -106,46 +106,6 @@ async fn read(
         } else {
             server.tasks.spawn(Arc::clone(server).call(message, channel.to_owned(), mouth));
         }
-    }
-}
-
-/// What the gateway holds of a child.
-#[derive(Debug)]
-struct Handle {
-    exited: CancellationToken,
-    kill: CancellationToken,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.kill.cancel();
-    }
-}
-
-impl Process for Handle {
-    fn pid(&self) -> u32 {
-        1
-    }
-
-    fn start_share(&mut self) -> Option<OwnedSemaphorePermit> {
-        None
-    }
-
-    fn wait(&mut self) -> Soon<'_, Exit> {
-        Box::pin(async {
-            self.exited.cancelled().await;
-            Exit::Code(1)
-        })
-    }
-
-    fn stop(&mut self, pace: StopPace) -> Soon<'_, Option<Exit>> {
-        Box::pin(async move {
-            if tokio::time::timeout(pace.closed, self.exited.cancelled()).await.is_err() {
-                self.kill.cancel();
-                self.exited.cancelled().await;
-            }
-            Some(Exit::Code(0))
-        })
     }
 }
 
