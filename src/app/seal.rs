@@ -14,13 +14,20 @@ const KEPT_AS: &str = "seal";
 /// it cannot be kept, with one of its own.
 pub(super) fn sealer(files: Option<&Files>) -> Sealer {
     let Some(files) = files else { return Sealer::random() };
-    let kept = files.get(KEPT_AS).ok().flatten().and_then(|text| STANDARD.decode(text).ok());
+    let kept = match files.get(KEPT_AS) {
+        Ok(kept) => kept.and_then(|text| STANDARD.decode(text).ok()),
+        Err(error) => {
+            // It may be a good one, that others go by: it is not replaced.
+            tracing::warn!(%error, "cannot read the key of the names of tasks: they end with this process; make catalog.cache_dir readable");
+            return Sealer::random();
+        }
+    };
     if let Some(key) = kept.and_then(|key| <[u8; KEY_BYTES]>::try_from(key).ok()) {
         return Sealer::new(&key);
     }
     let key = rng::secret();
     if let Err(error) = files.put(KEPT_AS, STANDARD.encode(key).as_bytes()) {
-        tracing::warn!(%error, "cannot keep the key of the names of tasks: they end with this process");
+        tracing::warn!(%error, "cannot keep the key of the names of tasks: they end with this process; make catalog.cache_dir writable");
     }
     Sealer::new(&key)
 }

@@ -179,14 +179,14 @@ impl Pipe {
         if shape.method == Method::Initialize {
             return self.initialize(&body, &shape).await;
         }
-        let session = self.current();
-        if let Err(error) = say(&session, &self.gateway, &body, &shape) {
-            return self.refuse(&body, &shape, &error).await;
-        }
-        self.start(body, shape, session.caller()).await;
+        self.start(body, shape, self.current().caller()).await;
     }
 
     async fn initialize(self: &Arc<Self>, body: &Bytes, shape: &Envelope) {
+        let _place = match self.place(|| self.held(false)) {
+            Ok(place) => place,
+            Err(fault) => return self.refuse(body, shape, &answer::error(&fault, None)).await,
+        };
         let hello = match legacy::read_initialize(shape.params.map(|span| span.of(body))) {
             Ok(hello) => hello,
             Err(text) => {
@@ -245,9 +245,7 @@ impl Pipe {
         if session.version != Version::V2025_03_26 {
             return Err(refused(Why::Batch.to_string()));
         }
-        let place = match self
-            .place(|| self.intake.enter().map(|all| Held { all: Some(all), own: None }))
-        {
+        let place = match self.place(|| self.intake.call(None)) {
             Ok(place) => place,
             Err(fault) => {
                 self.say(answer::error(&fault, None).message(None)).await;
@@ -309,8 +307,14 @@ impl Pipe {
                 return self.say(answer::error(&fault, None).message(id(&body, &shape))).await;
             }
         };
-        let entered =
-            self.current().enter(Bytes::copy_from_slice(id(&body, &shape).unwrap_or_default()));
+        let session = self.current();
+        // Behind the place: what is refused has changed nothing.
+        if caller.era == Era::Legacy
+            && let Err(error) = say(&session, &self.gateway, &body, &shape)
+        {
+            return self.refuse(&body, &shape, &error).await;
+        }
+        let entered = session.enter(Bytes::copy_from_slice(id(&body, &shape).unwrap_or_default()));
         let pipe = Arc::clone(self);
         let tasks = if listen { &self.watchers } else { &self.calls };
         tasks.spawn(async move {
@@ -339,12 +343,12 @@ impl Pipe {
     /// A place on this pipe, and those elsewhere that `held` takes.
     fn place(&self, held: impl FnOnce() -> Result<Held, Fault>) -> Result<Place, Fault> {
         if self.ending.load(Ordering::Acquire) {
-            return Err(Fault::gateway(Kind::Closed, "the gateway stops"));
+            let text = "this connection ends: open another one, if there is still a gateway";
+            return Err(Fault::gateway(Kind::Closed, text));
         }
         let room = Arc::clone(&self.room).try_acquire_owned();
         let full = |_| {
-            let text = format!("{INFLIGHT_MAX} calls are in flight already");
-            Fault::gateway(Kind::Overloaded, text)
+            self.intake.full("too many calls are in flight on this connection: wait for answers")
         };
         Ok(Place { _room: room.map_err(full)?, _held: held()? })
     }

@@ -146,11 +146,16 @@ impl Session {
         self.caller.lock().who.as_deref() == who
     }
 
-    /// The same client begins anew on the same pipe: its calls run on and can still be cancelled.
+    /// The same client begins anew on the same pipe: its calls run on and can still be cancelled, and
+    /// it reads the same mailbox.
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
         self.calls = Arc::clone(&before.calls);
         self.asks = Arc::clone(&before.asks);
+        if let Some(mail) = before.caller().mail.clone() {
+            let caller = self.caller.get_mut();
+            *caller = Arc::new(Caller { mail: Some(mail), ..Caller::clone(caller) });
+        }
         self
     }
 
@@ -372,6 +377,15 @@ mod tests {
         let hello = br#"{"protocolVersion":"2025-06-18","capabilities":{}}"#;
         let gateway = Gateway::bare(&Meters::new());
         Session::new(&read_initialize(Some(hello)).unwrap(), &gateway)
+    }
+
+    #[test]
+    fn who_begins_anew_on_a_pipe_reads_the_same_mailbox() {
+        let first = session();
+        let again = session().after(&first);
+        let mail = |session: &Session| session.caller().mail.clone().unwrap();
+        assert!(Arc::ptr_eq(&mail(&first), &mail(&again)));
+        assert_ne!(first.caller().home, again.caller().home);
     }
 
     #[test]
