@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::base::{Fault, clock, rng};
+use crate::base::{Fault, Kind, clock, rng};
 use crate::proto::answer::{Incoming, read};
 use crate::proto::listen::Filter;
 use crate::proto::{Abilities, Era, Lists, modern};
@@ -94,7 +94,8 @@ impl<'a> Changes<'a> {
     }
 
     /// Reads the stream and puts what it tells into the events; resolves when a stream that stood
-    /// is lost, and opens it again when called again. May be dropped at any time.
+    /// is lost, or none could be opened because nobody was there, and goes on when called again. May
+    /// be dropped at any time.
     pub async fn run(&mut self) {
         loop {
             let idle = self.link.dialect().era == Era::Modern && self.filter.is_empty();
@@ -102,8 +103,10 @@ impl<'a> Changes<'a> {
                 return std::future::pending().await;
             }
             if self.open.is_none() || self.stale {
-                self.reopen().await;
-                continue;
+                if self.reopen().await {
+                    continue;
+                }
+                return;
             }
             let message = match &mut self.open {
                 Some(open) => open.next().await,
@@ -135,8 +138,9 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Opens the stream, waiting as long as it takes, or finds that there is none.
-    async fn reopen(&mut self) {
+    /// Opens the stream, waiting as long as it takes, or finds that there is none. `false` if the
+    /// server did not answer at all.
+    async fn reopen(&mut self) -> bool {
         // The time stands in `self`, because this future may be dropped and made again.
         tokio::time::sleep_until(self.reopen_at.into()).await;
         let outcome = self.request().await;
@@ -148,8 +152,12 @@ impl<'a> Changes<'a> {
         match outcome {
             Ok(Some(messages)) => self.opened(messages).await,
             Ok(None) => (self.open, self.refused) = (None, true),
-            Err(fault) => tracing::debug!(%fault, "could not open the stream of changes"),
+            Err(fault) => {
+                tracing::debug!(%fault, "could not open the stream of changes");
+                return !matches!(fault.kind, Kind::Connect | Kind::Closed | Kind::Timeout);
+            }
         }
+        true
     }
 
     /// A new stream stands.

@@ -315,7 +315,8 @@ impl<'a> Outside<'a> {
         Self::Stream(stream)
     }
 
-    /// Resolves when a stream is lost, with why the session is over where that was all of it.
+    /// Resolves when a stream is lost or finds nobody, with why the session is over where that was
+    /// all of it.
     async fn lost(&mut self) -> Option<Fault> {
         match self {
             Self::Stream(changes) => {

@@ -128,46 +128,86 @@ fn a_url_that_died_is_down_before_anybody_calls_it() {
     }
 }
 
+/// How many looks have reached a server.
+fn looks(server: &Puppet) -> usize {
+    server.requests("ping").len() + server.requests("server/discover").len()
+}
+
+fn wait_until_down(gateway: &Gateway) {
+    eventually("the dead one to be down", || {
+        let series = r#"mcp_upstream_up{upstream="u",replica="0"}"#;
+        (metric(gateway, series) < 0.5).then_some(())
+    });
+}
+
+/// No look on time, nor a fast one, comes within a test.
+const NO_LOOKS: &str = "[upstreams.u.health]\ninterval = \"10m\"\nfast_interval = \"10m\"";
+
+/// A server that closes every connection on which something comes, once it `dies`.
+fn mortal(era: Era) -> (Puppet, Arc<AtomicBool>) {
+    let dies = Arc::new(AtomicBool::new(false));
+    let dying = Arc::clone(&dies);
+    let server = Puppet::start(Offer::new("u", era).tools(&["t"]), move |_, wire| {
+        let dying = dying.load(Ordering::SeqCst);
+        if dying {
+            wire.hang_up();
+        }
+        dying
+    });
+    (server, dies)
+}
+
+/// How many looks reach a server in the moment of its death, while no other is due.
+fn looks_at_its_death(era: Era) -> usize {
+    let (mut server, dies) = mortal(era);
+    let replicas = [url(&server.url), demo(&["--name", "a"])];
+    let gateway = Gateway::start(&upstream("u", NO_LOOKS, &replicas));
+    replicas_up(&gateway, "u", 2);
+    eventually("its stream", || (server.standing() > 0).then_some(()));
+    // All is listed once more when the stream stands, and leaves connections open.
+    eventually("its lists", || {
+        (server.requests("resources/templates/list").len() > 1).then_some(())
+    });
+    eventually("a call of it", || {
+        Http::modern_call(&gateway.url(), "u__t", "{}").answer();
+        (!server.requests("tools/call").is_empty()).then_some(())
+    });
+    let before = looks(&server);
+    server.stop_listening();
+    dies.store(true, Ordering::SeqCst);
+    server.cut_streams();
+    wait_until_down(&gateway);
+    looks(&server) - before
+}
+
 /// The connections of a server that is killed are closed one after the other: the first look after
 /// that may be sent on one that still stands.
 #[test]
 fn a_look_whose_connection_breaks_is_repeated_on_a_new_one() {
     for era in [Era::Legacy, Era::Modern] {
-        let dies = Arc::new(AtomicBool::new(false));
-        let dying = Arc::clone(&dies);
-        let mut server = Puppet::start(Offer::new("u", era).tools(&["t"]), move |_, wire| {
-            let dying = dying.load(Ordering::SeqCst);
-            if dying {
-                wire.hang_up();
-            }
-            dying
+        // None reaches it where no connection was at rest in that moment, which is rare.
+        let looks = eventually("a connection to stand open to it", || {
+            Some(looks_at_its_death(era)).filter(|looks| *looks > 0)
         });
-        // No look on time, nor a fast one, comes within this test.
-        let health = "[upstreams.u.health]\ninterval = \"10m\"\nfast_interval = \"10m\"";
+        assert_eq!(looks, 1, "{era:?}");
+    }
+}
+
+#[test]
+fn a_url_that_dies_between_two_streams_is_down_before_anybody_calls_it() {
+    for era in [Era::Legacy, Era::Modern] {
+        let (mut server, dies) = mortal(era);
         let replicas = [url(&server.url), demo(&["--name", "a"])];
-        let gateway = Gateway::start(&upstream("u", health, &replicas));
+        let gateway = Gateway::start(&upstream("u", NO_LOOKS, &replicas));
         replicas_up(&gateway, "u", 2);
         eventually("its stream", || (server.standing() > 0).then_some(()));
-        // All is listed once more when the stream stands, and leaves connections open.
-        eventually("its lists", || {
-            (server.requests("resources/templates/list").len() > 1).then_some(())
-        });
-        eventually("a call of it", || {
-            Http::modern_call(&gateway.url(), "u__t", "{}").answer();
-            (!server.requests("tools/call").is_empty()).then_some(())
-        });
-        let asked = |server: &Puppet| {
-            server.requests("ping").len() + server.requests("server/discover").len()
-        };
-        let before = asked(&server);
-        server.stop_listening();
-        dies.store(true, Ordering::SeqCst);
+        let before = looks(&server);
         server.cut_streams();
-        eventually("the dead one to be down", || {
-            let series = r#"mcp_upstream_up{upstream="u",replica="0"}"#;
-            (metric(&gateway, series) < 0.5).then_some(())
-        });
-        assert_eq!(asked(&server), before + 1, "{era:?}: a connection stood open to it");
+        eventually("a look that finds it well", || (looks(&server) > before).then_some(()));
+        // The next stream is asked for a second later.
+        dies.store(true, Ordering::SeqCst);
+        server.stop_listening();
+        wait_until_down(&gateway);
     }
 }
 
@@ -181,8 +221,10 @@ fn the_death_of_one_under_many_calls_costs_the_next_calls_of_the_others_nothing(
     let running = || metric(&gateway, r#"mcp_upstream_inflight{upstream="u",replica="0"}"#);
     std::thread::scope(|scope| {
         let calls: Vec<_> =
-            (0..50).map(|_| scope.spawn(|| call(&gateway, "u__sleep", r#"{"ms":3000}"#))).collect();
-        eventually("25 calls there", || (running() > 24.5).then_some(()));
+            (0..50).map(|_| scope.spawn(|| call(&gateway, "u__sleep", r#"{"ms":5000}"#))).collect();
+        // One that is not written yet would go to the other.
+        let there = || dies.requests("tools/call").len() == 25;
+        eventually("25 calls there", || there().then_some(()));
         dies.kill();
         eventually("their ends", || (running() < 0.5).then_some(()));
         for _ in 0..30 {
@@ -190,9 +232,7 @@ fn the_death_of_one_under_many_calls_costs_the_next_calls_of_the_others_nothing(
             assert_eq!(next["error"], Value::Null, "{next}");
         }
         let ends = calls.into_iter().map(|call| call.join().unwrap());
-        let lost = ends.filter(|end| end["error"]["code"] == -31003).count();
-        // One that had not been written yet went to the other.
-        assert!((20..=25).contains(&lost), "{lost}");
+        assert_eq!(ends.filter(|end| end["error"]["code"] == -31003).count(), 25);
     });
 }
 
@@ -265,8 +305,9 @@ fn a_child_that_is_killed_in_mid_call_ran_it_once_and_nobody_runs_it_again() {
     assert_eq!(lines(&journal).len(), 1, "it ran exactly once");
 }
 
-/// How long its caller waits, from the kill of a child that is in the middle of a call.
-fn heard_after(gateway: &Gateway) -> Duration {
+/// How long its caller waits, from the kill of a child that is in the middle of a call; `None` if the
+/// call was not there yet.
+fn heard_after(gateway: &Gateway) -> Option<Duration> {
     listed(gateway, "u__sleep");
     // One that was killed before may have a moment left in which calls are refused.
     let pid = eventually("a child", || {
@@ -281,8 +322,10 @@ fn heard_after(gateway: &Gateway) -> Duration {
     let began = clock::now();
     kill(&pid.to_string());
     let answer = open.next().unwrap();
-    assert_eq!(own_error(&answer).0, -31003, "{answer}");
-    began.elapsed()
+    let took = began.elapsed();
+    let (code, _, delivery, ..) = own_error(&answer);
+    assert!(matches!((code, &*delivery), (-31003, "unknown") | (-31002, "not_sent")), "{answer}");
+    (code == -31003).then_some(took)
 }
 
 #[test]
@@ -297,7 +340,8 @@ fn the_caller_of_a_child_that_is_killed_in_mid_call_hears_of_it_at_once() {
     ];
     for (what, child) in children {
         let gateway = Gateway::start(&upstream("u", "", &[child]));
-        let times: Vec<Duration> = (0..3).map(|_| heard_after(&gateway)).collect();
+        let heard = |_| eventually("a call in its middle", || heard_after(&gateway));
+        let times: Vec<Duration> = (0..3).map(heard).collect();
         eprintln!("{what}: heard after {times:?}");
         // It takes some milliseconds. The bound is for machines that have much else to do, and
         // below the second for which an end may be looked into.
@@ -351,8 +395,11 @@ fn a_call_that_only_reads_is_asked_again_where_the_operator_trusts_or_says_so() 
         let answer = waiting.join().unwrap();
         assert!(answer["result"].is_object(), "{keys}: {answer}");
         assert_eq!(servers[1 - at].requests("tools/call").len(), 1, "{keys}");
-        let series = r#"mcp_retries_total{upstream="u",reason="closed"}"#;
-        assert!((metric(&gateway, series) - 1.0).abs() < 0.5, "{keys}");
+        let metrics = Http::send("GET", &format!("{}/metrics", gateway.base), &[], "").body;
+        let again: Vec<_> =
+            metrics.lines().filter(|l| l.starts_with("mcp_retries_total")).collect();
+        // Where its end is noticed first is left to the moment.
+        assert!(matches!(again[..], [one] if one.ends_with(" 1")), "{keys}: {again:?}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -149,7 +150,7 @@ pub(crate) struct Demo {
 impl Demo {
     /// Starts it with more arguments; all it receives is recorded.
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_on(0, args)
+        Self::start_on(free_port(), args)
     }
 
     /// The same on a port that was free a moment ago.
@@ -240,9 +241,18 @@ pub(crate) fn received(record: &Path) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// A port of this machine on which nothing listens.
+/// A port of this machine on which nothing listens. It is below those that the system gives to
+/// whoever does not name one: no other test gets it while nothing listens there.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let ports = 10_240..32_768;
+    // Tests that run beside each other as processes begin at different ones.
+    let begin = std::process::id().wrapping_mul(40_503);
+    let mut all = std::iter::repeat_with(|| {
+        let nth = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).into());
+        ports.start + u16::try_from(nth % u32::from(ports.end - ports.start)).unwrap()
+    });
+    all.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 fn gather(stderr: std::process::ChildStderr) -> Arc<Mutex<String>> {
