@@ -350,16 +350,28 @@ impl<'a> Tries<'a> {
         // What was woken stays awake until the call has its place there.
         let mut _held = None;
         loop {
+            let turns = self.turns();
             let fault = match self.take() {
                 Ok(chosen) => return Ok(chosen),
                 Err(fault) => fault,
             };
-            let Some((replica, hold)) = self.rouse() else { return Err(fault) };
+            let Some((replica, hold)) = self.rouse() else {
+                // One that slept a moment ago was woken in between, for another call.
+                if self.turns() != turns {
+                    continue;
+                }
+                return Err(fault);
+            };
             _held = hold;
             if !self.pool.woken(&replica, until).await && clock::now() >= until {
                 return Err(self.nobody());
             }
         }
+    }
+
+    /// How often one of the replicas has fallen asleep or woken up.
+    fn turns(&self) -> u64 {
+        self.seats.iter().map(|member| member.replica.turns()).sum()
     }
 
     /// Wakes one of the replicas that could take the call and sleep, if there is one.

@@ -85,7 +85,8 @@ async fn of_group(group: &Path) -> Option<Memory> {
     // Without a limit it says "max", which is no number.
     let limit = text("memory.max").await?.trim().parse().ok()?;
     let current: u64 = text("memory.current").await?.trim().parse().ok()?;
-    let cached = number_of(&text("memory.stat").await.unwrap_or_default(), "inactive_file ");
+    let stat = text("memory.stat").await.unwrap_or_default();
+    let cached = number_of(&stat, "inactive_file ") + number_of(&stat, "active_file ");
     Some(Memory { used: current.saturating_sub(cached), limit })
 }
 
@@ -121,7 +122,11 @@ mod tests {
         let write = |group: &Path, max: &str| {
             std::fs::write(group.join("memory.max"), max).unwrap();
             std::fs::write(group.join("memory.current"), "900\n").unwrap();
-            std::fs::write(group.join("memory.stat"), "anon 5\ninactive_file 200\n").unwrap();
+            std::fs::write(
+                group.join("memory.stat"),
+                "anon 5\ninactive_file 150\nactive_file 50\n",
+            )
+            .unwrap();
         };
         write(&inner, "max\n");
         write(folder.path(), "1000\n");

@@ -37,6 +37,8 @@ pub(super) struct Nap {
 #[derive(Debug)]
 struct State {
     phase: Phase,
+    /// How often the phase has changed.
+    turns: u64,
     holds: usize,
     last: Instant,
     /// It is stopped when it was not used for so long; `None` = never.
@@ -69,7 +71,8 @@ impl Drop for Hold {
 
 impl Nap {
     pub(super) fn new() -> Self {
-        let state = State { phase: Phase::Awake, holds: 0, last: clock::now(), after: None };
+        let (phase, last) = (Phase::Awake, clock::now());
+        let state = State { phase, turns: 0, holds: 0, last, after: None };
         Self { state: Mutex::new(state), phase: AtomicU8::new(0), stir: Notify::new() }
     }
 
@@ -79,6 +82,11 @@ impl Nap {
             2 => Phase::Waking,
             _ => Phase::Awake,
         }
+    }
+
+    /// How often the phase has changed: who looks twice finds out whether it did in between.
+    pub(super) fn turns(&self) -> u64 {
+        self.state.lock().turns
     }
 
     /// It is stopped when it was not used for so long; `None` = never.
@@ -153,6 +161,7 @@ impl Nap {
     }
 
     fn enter(&self, state: &mut State, phase: Phase) {
+        state.turns += u64::from(state.phase != phase);
         state.phase = phase;
         self.phase.store(phase.number(), Ordering::Release);
     }
@@ -242,8 +251,9 @@ mod tests {
         assert_eq!(nap.settle(later, false, || ()), Rest::Now);
         assert!(!nap.hold(), "it sleeps");
         let mut starts = 0;
+        let turns = nap.turns();
         assert!(nap.rouse(|| starts += 1) && nap.rouse(|| starts += 1));
-        assert_eq!((starts, nap.phase()), (1, Phase::Waking));
+        assert_eq!((starts, nap.phase(), nap.turns()), (1, Phase::Waking, turns + 1));
         assert!(!nap.hold(), "nobody gets at it before it is up");
         nap.awake(later, || ());
         assert!(!nap.rouse(|| starts += 1));

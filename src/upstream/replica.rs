@@ -453,6 +453,11 @@ impl Replica {
         self.nap.phase()
     }
 
+    /// How often it has fallen asleep or woken up: who looks twice finds out whether it did in between.
+    pub fn turns(&self) -> u64 {
+        self.nap.turns()
+    }
+
     /// Whether calls can have it: it takes them now, or as soon as it is awake.
     pub fn is_usable(&self) -> bool {
         let (up, phase) = self.up_and_phase();
