@@ -19,7 +19,7 @@ use super::outcome::{Outcome, Signal};
 use super::overrides::Overrides;
 use super::pace::Pace;
 use super::pick::{Balancer, balancer};
-use super::private::{Private, Raise};
+use super::private::{Private, Raise, Whose};
 use super::seats::{Able, Seats};
 use super::spec::{Isolation, PoolSpec};
 use super::throttle::Throttle;
@@ -82,6 +82,8 @@ pub struct Pool {
     raise: Option<Raise>,
     /// What belongs to single client sessions.
     pub(super) private: Option<Arc<Private>>,
+    /// What belongs to single calls.
+    pub(super) leases: Option<Arc<Private>>,
 }
 
 impl Pool {
@@ -123,13 +125,15 @@ impl Pool {
             meters,
             raise: None,
             private: None,
+            leases: None,
         }
     }
 
     /// The same with the means to give client sessions replicas of their own.
     #[must_use]
     pub fn with_raise(mut self, raise: Raise) -> Self {
-        self.raise = Some(raise);
+        let leases = Private::new(self.upstream.clone(), raise.clone(), Whose::Call);
+        (self.raise, self.leases) = (Some(raise), Some(Arc::new(leases)));
         self.private = self.private_for(&self.spec);
         self
     }
@@ -140,7 +144,7 @@ impl Pool {
             return None;
         }
         let raise = self.raise.clone()?;
-        let fresh = || Arc::new(Private::new(self.upstream.clone(), raise));
+        let fresh = || Arc::new(Private::new(self.upstream.clone(), raise, Whose::Session));
         Some(self.private.clone().unwrap_or_else(fresh))
     }
 
@@ -149,9 +153,10 @@ impl Pool {
         self.private.iter().for_each(|private| private.left(home));
     }
 
-    /// Ends what belongs to client sessions that have not called for long.
+    /// Ends what belongs to client sessions that have not called for long, and what single calls
+    /// had that have ended.
     pub fn sweep(&self, now: Instant) {
-        self.private.iter().for_each(|private| private.sweep(now));
+        self.private.iter().chain(&self.leases).for_each(|private| private.sweep(now));
     }
 
     /// How many client sessions have something of their own here.
@@ -204,6 +209,7 @@ impl Pool {
             meters: self.meters.clone(),
             raise: self.raise.clone(),
             private,
+            leases: self.leases.clone(),
         }
     }
 
@@ -302,7 +308,27 @@ impl Pool {
 
     fn seats(&self, abilities: Abilities) -> Seats<'_> {
         let able = (!abilities.is_empty()).then(|| self.able.load_full());
-        Seats { members: &self.members, able, abilities }
+        Seats { members: &self.members, able, abilities, own: false }
+    }
+
+    /// The replicas beside which one stands that asks such clients, if two calls have met at one of
+    /// them when it did.
+    pub(super) fn interactive(
+        &self,
+        abilities: Abilities,
+        fits: Option<&[usize]>,
+    ) -> Vec<Arc<Member>> {
+        let able = self.able.load();
+        let seats = able.get(&abilities).map(Vec::as_slice).unwrap_or_default();
+        let asks = |own: &Arc<Member>| own.replica.is_interactive();
+        if !seats.iter().flatten().any(asks) {
+            return Vec::new();
+        }
+        let own = seats.iter().zip(&self.members).enumerate();
+        let own = own.filter(|(place, (own, _))| {
+            own.is_some() && fits.is_none_or(|fits| fits.contains(place))
+        });
+        own.map(|(_, (_, base))| Arc::clone(base)).collect()
     }
 
     /// The replicas for these abilities, once it is known whether there are any: the first client of

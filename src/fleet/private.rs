@@ -1,30 +1,36 @@
-//! Upstreams that keep state for their clients (`isolation = "session"`): each client session has a
-//! child or an upstream session of its own. Where it is made is chosen once, by the number of
-//! sessions; from then on all its calls go there.
+//! Replicas that not everybody shares. Of upstreams that keep state for their clients
+//! (`isolation = "session"`) each client session has a child or an upstream session of its own.
+//! Where it is made is chosen once, by the number of sessions; from then on all its calls go there.
 //!
 //! State that is lost is told, once: a client whose calls may have changed something gets one
 //! notice instead of the answer to its next call, so that it can build the state anew. One that has
 //! only read goes on as if nothing had happened.
+//!
+//! Of upstreams that ask clients in the middle of calls, over a pipe that carries no link to a call,
+//! each call whose client can be asked has a child to itself, once two such calls have met. It is
+//! leased: the next call takes over one that no call is at.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::member::{Level, Member};
-use crate::base::{Fault, Kind, UpstreamName};
+use crate::base::{Fault, Kind, UpstreamName, clock};
 use crate::proto::Abilities;
 use crate::upstream::Replica;
 use crate::upstream::replica::State;
 
-/// Most children of one upstream that belong to one client session each.
+/// Most children of one upstream that belong to one client session each, or to one call.
 pub const CHILDREN_MAX: usize = 64;
 /// What belongs to a client session ends when it was not used for so long.
 pub const IDLE_MAX: Duration = Duration::from_mins(30);
+/// A child or an upstream session for one call at a time ends when no call was at it for so long.
+pub const LEASE_IDLE_MAX: Duration = Duration::from_mins(5);
 
 /// Makes a replica for one client session from the one for everybody, and keeps it until it is told
 /// to stop.
@@ -45,20 +51,33 @@ impl fmt::Debug for Raise {
     }
 }
 
-/// What belongs to client sessions.
+/// Whose a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// A client session's, for as long as that lasts.
+    Session,
+    /// That of one call at a time.
+    Call,
+}
+
+/// What belongs to client sessions, or to one call at a time.
 #[derive(Debug)]
 pub(super) struct Private {
     upstream: UpstreamName,
     raise: Raise,
+    whose: Whose,
+    /// By client session, or by a number of their own.
     pins: Mutex<HashMap<u64, Arc<Pin>>>,
+    numbers: AtomicU64,
 }
 
-/// What belongs to one client session. It ends when nobody holds it.
+/// What belongs to one client session, or to one call. It ends when nobody holds it.
 #[derive(Debug)]
 pub(super) struct Pin {
     pub(super) member: Arc<Member>,
     /// The replica beside which it was made.
     base: Arc<Member>,
+    whose: Whose,
     stop: CancellationToken,
     calls: AtomicUsize,
     state: Mutex<PinState>,
@@ -87,13 +106,14 @@ pub(super) struct Pinned(pub(super) Arc<Pin>);
 
 impl Drop for Pinned {
     fn drop(&mut self) {
+        self.0.state.lock().used = clock::now();
         self.0.calls.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl Private {
-    pub(super) fn new(upstream: UpstreamName, raise: Raise) -> Self {
-        Self { upstream, raise, pins: Mutex::default() }
+    pub(super) fn new(upstream: UpstreamName, raise: Raise, whose: Whose) -> Self {
+        Self { upstream, raise, whose, pins: Mutex::default(), numbers: AtomicU64::new(0) }
     }
 
     /// How many client sessions have something of their own.
@@ -105,12 +125,45 @@ impl Private {
     /// something else is not. `most` = sessions at one replica behind a URL.
     pub(super) fn pin(
         &self,
-        (home, abilities): (u64, Abilities),
+        session: (u64, Abilities),
+        bases: &[Arc<Member>],
+        most: usize,
+        now: Instant,
+    ) -> Result<Pinned, Fault> {
+        self.pin_in(&mut self.pins.lock(), session, bases, most, now)
+    }
+
+    /// One for a call alone, as long as that is held: the one that was used last of those that no
+    /// call is at, and whose questions can be no one else's; made now if there is none.
+    pub(super) fn lease(
+        &self,
+        abilities: Abilities,
         bases: &[Arc<Member>],
         most: usize,
         now: Instant,
     ) -> Result<Pinned, Fault> {
         let mut pins = self.pins.lock();
+        let rests = |pin: &Arc<Pin>| pin.calls.load(Ordering::Acquire) == 0;
+        pins.retain(|_, pin| !(rests(pin) && pin.is_down()));
+        let fits = |pin: &Arc<Pin>| {
+            let replica = &pin.member.replica;
+            let alike = replica.place.abilities == abilities;
+            rests(pin) && alike && pin.stays(bases, now) && !replica.is_haunted(now)
+        };
+        let free = pins.iter().filter(|(_, pin)| fits(pin));
+        let last = free.max_by_key(|(_, pin)| pin.state.lock().used).map(|(number, _)| *number);
+        let number = last.unwrap_or_else(|| self.numbers.fetch_add(1, Ordering::Relaxed));
+        self.pin_in(&mut pins, (number, abilities), bases, most, now)
+    }
+
+    fn pin_in(
+        &self,
+        pins: &mut HashMap<u64, Arc<Pin>>,
+        (home, abilities): (u64, Abilities),
+        bases: &[Arc<Member>],
+        most: usize,
+        now: Instant,
+    ) -> Result<Pinned, Fault> {
         let before = pins.get(&home).cloned();
         if let Some(pin) = before.as_ref().filter(|pin| pin.stays(bases, now)) {
             return Ok(pin.enter(now));
@@ -121,7 +174,7 @@ impl Private {
             before.base.replica.doubt();
         }
         let old = before.as_ref().map(|before| &before.base);
-        let base = match self.place(&mut pins, bases, (old, most), now) {
+        let base = match self.place(pins, bases, (old, most), now) {
             Ok(base) => base,
             Err(fault) => {
                 // What was there may come back: better than nothing.
@@ -141,10 +194,10 @@ impl Private {
         let lost = before.and_then(|before| before.left());
         let state = Mutex::new(PinState { used: now, life: 0, dirty: false, lost });
         let calls = AtomicUsize::new(0);
-        let pin = Arc::new(Pin { member, base: Arc::clone(base), stop, calls, state });
+        let (base, whose) = (Arc::clone(base), self.whose);
+        let pin = Arc::new(Pin { member, base, whose, stop, calls, state });
         let entered = pin.enter(now);
         pins.insert(home, pin);
-        drop(pins);
         Ok(entered)
     }
 
@@ -184,7 +237,7 @@ impl Private {
             evict(pins);
         }
         if full(pins) {
-            let text = format!("{} is at its bound of client sessions", self.upstream);
+            let text = format!("{} is at its bound of {}", self.upstream, self.whose.many());
             let wait = Some(Duration::from_secs(1));
             return Err(Fault::gateway(Kind::Overloaded, text).retry_after(wait));
         }
@@ -201,9 +254,25 @@ impl Private {
     pub(super) fn sweep(&self, now: Instant) {
         let idle = |pin: &Arc<Pin>| {
             let rests = now.saturating_duration_since(pin.state.lock().used);
-            pin.calls.load(Ordering::Acquire) == 0 && rests > IDLE_MAX
+            pin.calls.load(Ordering::Acquire) == 0 && rests > self.whose.idle_max()
         };
         self.pins.lock().retain(|_, pin| !idle(pin));
+    }
+}
+
+impl Whose {
+    fn idle_max(self) -> Duration {
+        match self {
+            Self::Session => IDLE_MAX,
+            Self::Call => LEASE_IDLE_MAX,
+        }
+    }
+
+    fn many(self) -> &'static str {
+        match self {
+            Self::Session => "client sessions",
+            Self::Call => "calls at once whose client can be asked",
+        }
     }
 }
 
@@ -223,12 +292,15 @@ impl Pin {
         Pinned(Arc::clone(self))
     }
 
+    fn is_down(&self) -> bool {
+        matches!(self.member.replica.state(), State::Down(_))
+    }
+
     /// Whether calls go on at it: it is there or about to come, or nothing else is.
     fn stays(&self, bases: &[Arc<Member>], now: Instant) -> bool {
         let known = bases.iter().any(|base| Arc::ptr_eq(&base.replica, &self.base.replica));
-        let down = matches!(self.member.replica.state(), State::Down(_));
         let elsewhere = bases.iter().any(|base| base.is_well(now));
-        known && !(down && elsewhere)
+        known && !(self.is_down() && elsewhere)
     }
 
     /// What is to be said when it is left for another one.
@@ -248,8 +320,11 @@ impl Pin {
     }
 
     /// What the client of a call of a tool must be told instead of an answer, once; `dirty` comes
-    /// with whether state may be lost at all.
+    /// with whether state may be lost at all. Nothing is kept where each call may come to another.
     pub(super) fn notice(&self) -> Option<Lost> {
+        if self.whose == Whose::Call {
+            return None;
+        }
         let mut state = self.state.lock();
         let life = self.member.replica.lives();
         if let Some(lost) = state.lost.take() {

@@ -21,6 +21,15 @@ pub(super) struct Seats<'a> {
     pub(super) members: &'a [Arc<Member>],
     pub(super) able: Option<Arc<Able>>,
     pub(super) abilities: Abilities,
+    /// There is one, and it is the client session's or the call's alone.
+    pub(super) own: bool,
+}
+
+impl<'a> Seats<'a> {
+    /// One that nobody else has.
+    pub(super) fn alone(member: &'a [Arc<Member>; 1]) -> Self {
+        Self { members: member, able: None, abilities: Abilities::NONE, own: true }
+    }
 }
 
 impl Seats<'_> {

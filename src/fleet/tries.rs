@@ -25,9 +25,9 @@ use super::spec::RetrySpec;
 use super::trace::Trace;
 use crate::base::rng::Draws;
 use crate::base::{Fault, Kind, Sent, clock, rng};
+use crate::proto::Method;
 use crate::proto::answer::Body;
 use crate::proto::error::INTERNAL;
-use crate::proto::{Abilities, Method};
 use crate::upstream::nap::Hold;
 use crate::upstream::replica::State;
 use crate::upstream::{Done, Replica, Request, Told};
@@ -83,10 +83,11 @@ impl Pool {
         mut tell: impl FnMut(Told) + Send,
     ) -> Result<Answered, Fault> {
         let deadline = terms.since.unwrap_or_else(clock::now) + self.spec.timeout_max;
-        let pinned = self.pinned(request)?;
+        let session = self.pinned(request)?;
+        let pinned = if session.is_some() { session } else { self.leased(request, terms)? };
         let own = pinned.as_ref().map(|pinned| [Arc::clone(&pinned.0.member)]);
         let seats = match &own {
-            Some(own) => Seats { members: own, able: None, abilities: Abilities::NONE },
+            Some(own) => Seats::alone(own),
             None => self.known_seats(request.caller.abilities).await,
         };
         let mut tries = Tries::new(self, &seats, terms, deadline);
@@ -153,6 +154,31 @@ impl Pool {
         let home = (request.caller.home, request.caller.abilities);
         let most = self.spec.limits.sessions_replica;
         private.pin(home, &self.members, most, clock::now()).map(Some)
+    }
+
+    /// A replica for this call alone, where it may be asked in its middle and others have met it
+    /// there. A call that makes a task has none: it is asked after its own end.
+    fn leased(&self, request: &Request<'_>, terms: &Terms<'_>) -> Result<Option<Pinned>, Fault> {
+        let (abilities, shape) = (request.caller.abilities, request.shape);
+        let asks =
+            matches!(shape.method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead);
+        if abilities.is_empty() || !asks || shape.task.is_some() || terms.pin.is_some() {
+            return Ok(None);
+        }
+        let Some(leases) = self.leases.as_ref().filter(|_| self.private.is_none()) else {
+            return Ok(None);
+        };
+        let bases = self.interactive(abilities, terms.fits);
+        if bases.is_empty() {
+            return Ok(None);
+        }
+        let leased =
+            leases.lease(abilities, &bases, self.spec.limits.sessions_replica, clock::now());
+        match leased {
+            // Then it goes where all calls go: one that is there may be of another era.
+            Err(fault) if fault.kind == Kind::NoReplica => Ok(None),
+            leased => leased.map(Some),
+        }
     }
 
     /// A client session whose state is lost is told so, once, instead of an answer to its next call
@@ -466,7 +492,7 @@ impl<'a> Tries<'a> {
 
     /// The replicas that may take it. A client session has one, which is not in question.
     fn fits(&self) -> Option<&'a [usize]> {
-        if self.pool.private.is_some() { None } else { self.terms.fits }
+        if self.seats.own { None } else { self.terms.fits }
     }
 
     /// The replica that takes the next try. `why` gets the reason if somebody wants to know.

@@ -128,7 +128,9 @@ impl<'a> Changes<'a> {
             Ok(Incoming::Ask { id, method, url }) => {
                 let back = self.link.back();
                 if self.declared.allow(method, url) {
-                    self.events.lobby.ask(message, id, (method, url), back);
+                    if self.events.lobby.ask(message, id, (method, url), back) {
+                        self.events.crowded();
+                    }
                 } else {
                     // It was told not to: it may be of a call whose client cannot be asked it.
                     back.send(refusal(id.of(message), method));

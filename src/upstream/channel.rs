@@ -5,6 +5,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -87,6 +88,11 @@ impl Channel {
             spoke: CancellationToken::new(),
             events: Arc::default(),
         })
+    }
+
+    /// Whether a question may be of a call that was given up.
+    pub(super) fn is_haunted(&self, now: Instant) -> bool {
+        self.ghosts.lock().any(now)
     }
 
     /// Closes the channel: every waiter is told, and what carries it is dropped.
@@ -215,7 +221,7 @@ impl Channel {
 
     /// A question carries no link to a call. If exactly one call in flight can be asked, and none that
     /// was given up a moment ago could, it is that one's; else nobody is asked, since it must never
-    /// reach the wrong client.
+    /// reach the wrong client. Where two could be, such calls do not meet there again.
     fn asked(self: &Arc<Self>, line: &Bytes, id: Span, method: Method, url: bool) {
         let back = Back::Channel(Arc::clone(self));
         // One that it was told not to ask may be of a call whose client cannot be asked it.
@@ -223,8 +229,9 @@ impl Channel {
         let able = |waiter: &Waiter| waiter.wanted.abilities.allow(method, url);
         // One lock over both looks: a call that is given up is a ghost before it is forgotten.
         let mut mux = self.mux.lock();
-        let barred = barred || self.ghosts.lock().may_ask(method, url, clock::now());
+        let haunted = !barred && self.ghosts.lock().may_ask(method, url, clock::now());
         if !barred
+            && !haunted
             && let Some(waiter) = mux.only(able)
             && let Some(told) = &waiter.told
             && waiter.asks < ASKS_MAX
@@ -234,6 +241,9 @@ impl Channel {
             let answerer = Answerer::new(back, id.of(line), &waiter.waiting);
             place.send(Frame::Ask(Ask { body: line.clone(), id, method, answerer }));
             return;
+        }
+        if !barred && (mux.several(able) || haunted && mux.only(able).is_some()) {
+            self.events.crowded();
         }
         drop(mux);
         back.send(refusal(id.of(line), method));

@@ -22,6 +22,8 @@ pub struct News {
     pub lists: Lists,
     /// Resources that changed.
     pub uris: BTreeSet<String>,
+    /// A question came that could have been meant for the client of either of two calls.
+    pub crowded: bool,
 }
 
 /// Where it is gathered.
@@ -68,6 +70,12 @@ impl Events {
         let mut news = self.news.lock();
         news.lists = news.lists.or(lists);
         drop(news);
+        self.arrived.notify_one();
+    }
+
+    /// A question came that could have been meant for either of two calls.
+    pub fn crowded(&self) {
+        self.news.lock().crowded = true;
         self.arrived.notify_one();
     }
 

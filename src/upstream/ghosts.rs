@@ -28,8 +28,13 @@ impl Ghosts {
 
     /// Whether a question may be one of theirs.
     pub fn may_ask(&mut self, method: Method, url: bool, now: Instant) -> bool {
+        self.any(now) && self.given_up.keys().any(|abilities| abilities.allow(method, url))
+    }
+
+    /// Whether any question may be one of theirs.
+    pub fn any(&mut self, now: Instant) -> bool {
         self.given_up.retain(|_, at| now.saturating_duration_since(*at) < GHOST_FOR);
-        self.given_up.keys().any(|abilities| abilities.allow(method, url))
+        !self.given_up.is_empty()
     }
 }
 
@@ -46,7 +51,7 @@ mod tests {
         assert!(!ghosts.may_ask(Method::RootsList, false, now));
         ghosts.note(roots, now);
         assert!(ghosts.may_ask(Method::RootsList, false, now));
-        assert!(!ghosts.may_ask(Method::Elicit, false, now));
+        assert!(!ghosts.may_ask(Method::Elicit, false, now) && ghosts.any(now));
         ghosts.note(roots, now + GHOST_FOR / 2);
         assert!(ghosts.may_ask(Method::RootsList, false, now + GHOST_FOR));
         assert!(!ghosts.may_ask(Method::RootsList, false, now + GHOST_FOR / 2 + GHOST_FOR));

@@ -174,22 +174,31 @@ impl Lobby {
     }
 
     /// A question has come, whose own id stands at `id`; `url` = it wants a URL to be opened. It is
-    /// refused where it could be meant for nobody, or for two.
-    pub fn ask(&self, message: &Bytes, id: Span, (method, url): (Method, bool), back: Back) {
+    /// refused where it could be meant for nobody, or for two; answers whether for two.
+    pub fn ask(
+        &self,
+        message: &Bytes,
+        id: Span,
+        (method, url): (Method, bool),
+        back: Back,
+    ) -> bool {
         let mut inner = self.inner.lock();
         let able = |asked: &&mut Asked| asked.abilities.allow(method, url);
         let mut all = inner.seated.iter_mut().filter_map(|guest| guest.asked.as_mut()).filter(able);
-        if let (Some(asked), None) = (all.next(), all.next())
+        let (first, second) = (all.next(), all.next());
+        let crowded = second.is_some();
+        if let Some(asked) = first.filter(|_| !crowded)
             && asked.count < ASKS_MAX
             && let Ok(place) = asked.to.try_reserve()
         {
             asked.count += 1;
             let answerer = Answerer::new(back, id.of(message), &asked.waiting);
             place.send(Ask { body: message.clone(), id, method, answerer });
-            return;
+            return false;
         }
         drop(inner);
         back.send(refusal(id.of(message), method));
+        crowded
     }
 
     fn meant(&self, level: Level, now: Instant) -> Option<Arc<Mailbox>> {

@@ -75,6 +75,11 @@ impl<W> Mux<W> {
         if all.any(|waiter| fits(waiter)) { None } else { Some(found) }
     }
 
+    /// Whether more than one waiter fits.
+    pub fn several(&self, fits: impl Fn(&W) -> bool) -> bool {
+        self.waiting.values().filter(|entry| fits(&entry.waiter)).nth(1).is_some()
+    }
+
     /// Takes the waiter of an answer.
     pub fn take(&mut self, number: u64) -> Option<W> {
         self.waiting.remove(&number).map(|entry| entry.waiter)

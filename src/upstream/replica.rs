@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -268,6 +268,8 @@ pub struct Bonds {
     pub watched: watch::Receiver<Arc<BTreeSet<String>>>,
     /// Told of every change of state.
     pub stir: Arc<Notify>,
+    /// It asks in the middle of calls, and two that could be asked have met there.
+    interactive: Arc<AtomicBool>,
 }
 
 impl Bonds {
@@ -278,7 +280,7 @@ impl Bonds {
         stir: Arc<Notify>,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(inflight_max.min(Semaphore::MAX_PERMITS)));
-        Self { permits, watched, stir }
+        Self { permits, watched, stir, interactive: Arc::default() }
     }
 }
 
@@ -315,6 +317,7 @@ pub struct Replica {
     counted: AtomicBool,
     doubt: Notify,
     stir: Arc<Notify>,
+    interactive: Arc<AtomicBool>,
     /// How it is looked at.
     health: ArcSwap<HealthSpec>,
     /// How often it has come up.
@@ -337,7 +340,7 @@ impl Replica {
         place: Place,
         bonds: Bonds,
     ) -> Self {
-        let Bonds { permits, watched, stir } = bonds;
+        let Bonds { permits, watched, stir, interactive } = bonds;
         Self {
             upstream,
             spec,
@@ -356,6 +359,7 @@ impl Replica {
             counted: AtomicBool::new(false),
             doubt: Notify::new(),
             stir,
+            interactive,
             health: ArcSwap::default(),
             lives: AtomicU32::new(0),
             good_looks: AtomicU32::new(0),
@@ -403,6 +407,24 @@ impl Replica {
         self.traffic.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether it asks in the middle of calls, and two that could be asked have met there or at one
+    /// that stands beside it: from then on each such call has one to itself.
+    pub fn is_interactive(&self) -> bool {
+        self.interactive.load(Ordering::Relaxed)
+    }
+
+    /// Two calls that could be asked have met there when it asked.
+    pub(super) fn set_interactive(&self) {
+        if !self.interactive.swap(true, Ordering::Relaxed) {
+            let (upstream, replica) = (&self.upstream, &self.spec.name);
+            tracing::info!(
+                %upstream,
+                %replica,
+                "it asked while two calls could be meant; from now on each has one to itself"
+            );
+        }
+    }
+
     /// What a look found: `good` looks in a row were answered, and whether it is suspect.
     pub(super) fn looked(&self, good: u32, suspect: bool) {
         self.good_looks.store(good, Ordering::Relaxed);
@@ -430,6 +452,14 @@ impl Replica {
     /// Whether it is up over the HTTP+SSE transport of 2024-11-05.
     pub fn is_sse(&self) -> bool {
         self.live.load().as_ref().is_some_and(|live| live.is_sse())
+    }
+
+    /// Whether a question of it may be of a call that was given up: it is asked of nobody.
+    pub fn is_haunted(&self, now: Instant) -> bool {
+        match self.live.load().as_ref().map(|live| &live.link) {
+            Some(Link::Stdio(link) | Link::Sse(link, _)) => link.channel().is_haunted(now),
+            Some(Link::Http(_)) | None => false,
+        }
     }
 
     /// Whether it is a child process.
@@ -591,7 +621,8 @@ impl Replica {
     /// What one that stands beside it has in common with it.
     pub fn bonds(&self) -> Bonds {
         let (permits, stir) = (Arc::clone(&self.permits), Arc::clone(&self.stir));
-        Bonds { permits, watched: self.watched.clone(), stir }
+        let interactive = Arc::clone(&self.interactive);
+        Bonds { permits, watched: self.watched.clone(), stir, interactive }
     }
 
     /// Whether `mcp_upstream_up` is this one's to say: one that stands beside another is not

@@ -241,11 +241,17 @@ impl Watch<'_> {
     /// Acts on what the server told.
     async fn take(&mut self, news: News) {
         let mut lists = news.lists;
+        if news.crowded {
+            self.replica.set_interactive();
+        }
         self.report.updated(news.uris);
         if !lists.is_empty() {
             tokio::time::sleep(DEBOUNCE).await;
             let more = self.live.events.more();
             lists = lists.or(more.lists);
+            if more.crowded {
+                self.replica.set_interactive();
+            }
             self.report.updated(more.uris);
             self.list_again(lists).await;
         }

@@ -1,6 +1,7 @@
 //! Questions of a legacy upstream in the middle of a legacy client's call (2025-11-25, client
 //! features and basic/transports): they reach the client whose call it is, and nobody else.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::support::peer::{Turn, Way, each, no_method, text, tools};
 use crate::support::session::{call, cancel};
 use crate::support::upstream::config;
 use crate::support::{
-    Era, Gateway, Http, MODERN_META, Over, Peer, Session, StdioClient, replicas_up,
+    Era, Gateway, Http, MODERN_META, Over, Peer, Session, StdioClient, eventually, replicas_up,
 };
 
 /// What a client declares that can be asked for all there is.
@@ -309,6 +310,52 @@ fn a_question_on_a_shared_child_that_could_be_two_clients_is_refused() {
     let asked = open.message().unwrap();
     other.answer(&asked, &reply_to("form"));
     assert_eq!(said(&open.rest()[0]), reply_to("form")["result"]);
+}
+
+#[test]
+fn calls_whose_questions_could_be_two_clients_have_a_child_each_from_then_on() {
+    let peer = asking(Over::Stdio);
+    let gateway = peer.gateway("");
+    let clients: Vec<Session> = (0..4).map(|_| listing(&gateway, ABLE)).collect();
+    let mut held = clients[0].start("1", "u__hold");
+    peer.called("hold", 1);
+    assert_eq!(said(&clients[1].call("u__form", "{}").answer())["code"], -32601);
+    eventually("the gateway to take note", || {
+        gateway.stderr().contains("from now on each has one to itself").then_some(())
+    });
+    // The shared one goes on with the call that it has.
+    for round in 0..2 {
+        let body =
+            |n: usize| call("1", "u__form", &format!(r#""arguments":{{"ask":"{round}-{n}"}}"#));
+        let begun = clients.iter().enumerate().map(|(n, client)| client.begin(&body(n)));
+        let mut open: Vec<_> = begun.collect();
+        let asked: Vec<Value> = open.iter_mut().map(|open| open.message().unwrap()).collect();
+        let answer = |n: usize| json!({"result": {"action": "accept", "content": {"n": n}}});
+        for (n, client) in clients.iter().enumerate().rev() {
+            client.answer(&asked[n], &answer(n));
+        }
+        for (n, open) in open.iter_mut().enumerate() {
+            assert_eq!(said(&open.rest()[0]), answer(n)["result"], "{round}: {n}");
+        }
+        let at: BTreeSet<usize> =
+            peer.calls("form").iter().rev().take(4).map(|call| call.session).collect();
+        assert_eq!(at.len(), 4, "each has one to itself");
+        assert!(!at.contains(&peer.calls("hold")[0].session));
+    }
+    let at: BTreeSet<usize> = peer.calls("form")[1..].iter().map(|call| call.session).collect();
+    assert_eq!(at.len(), 4, "the next calls take over what is there");
+    // One that was given up may ask still: the next call does not go where that could be.
+    let mut given_up = clients[0].begin(&call("9", "u__form", r#""arguments":{"ask":"late"}"#));
+    given_up.message().unwrap();
+    clients[0].cancel("9");
+    let mut next = clients[0].begin(&call("1", "u__form", r#""arguments":{"ask":"next"}"#));
+    clients[0].answer(&next.message().unwrap(), &reply_to("form"));
+    assert_eq!(said(&next.rest()[0]), reply_to("form")["result"]);
+    // Who cannot be asked shares one with all.
+    assert_eq!(said(&listing(&gateway, "{}").call("u__plain", "{}").answer()), "plain");
+    assert!(!at.contains(&peer.calls("plain")[0].session));
+    peer.say("hold");
+    assert_eq!(said(&held.rest()[0]), "held");
 }
 
 #[test]

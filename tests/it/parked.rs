@@ -340,6 +340,33 @@ fn two_clients_on_one_child_are_never_taken_for_each_other() {
 }
 
 #[test]
+fn once_two_have_met_on_a_child_each_parked_call_has_one_to_itself() {
+    let peer = Peer::start(Era::Legacy, Over::Stdio, |turn| match turn.method() {
+        "tools/list" => tools(&["form"]),
+        "tools/call" => {
+            let id = json!(format!("{} {}", turn.session, turn.message["id"]));
+            text(&ask(turn, &id, FORM).to_string())
+        }
+        _ => no_method(),
+    });
+    let gateway = peer.gateway("");
+    let mut parked = vec![asked(&called(&gateway, "u__form", ""))];
+    assert_eq!(said(&called(&gateway, "u__form", "")), Value::Null, "it could be of either call");
+    eventually("the gateway to take note", || {
+        gateway.stderr().contains("from now on each has one to itself").then_some(())
+    });
+    parked.extend((0..3).map(|_| asked(&called(&gateway, "u__form", ""))));
+    for (n, (questions, state)) in parked.iter().enumerate().rev() {
+        let accept = accept(&n.to_string());
+        let more = bringing(&[(&questions[0].0, accept.clone())], state);
+        assert_eq!(said(&called(&gateway, "u__form", &more)), accept);
+    }
+    let at: Vec<usize> = peer.calls("form").iter().map(|call| call.session).collect();
+    assert_eq!((at.len(), at[0] == at[1]), (5, true), "{at:?}");
+    assert_eq!(at[1..].iter().collect::<BTreeSet<_>>().len(), 4, "{at:?}");
+}
+
+#[test]
 fn a_client_that_cannot_be_asked_or_an_upstream_that_may_not_ask_is_told_so() {
     let peer = asking(Over::Http);
     let gateway = peer.gateway("");
