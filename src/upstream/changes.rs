@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::base::{Fault, Kind, clock, rng};
 use crate::proto::answer::{Incoming, read};
 use crate::proto::listen::Filter;
-use crate::proto::{Abilities, Era, Lists, modern};
+use crate::proto::{Abilities, Era, Lists, Method, modern};
 
 use super::ask::refusal;
 use super::events::Events;
@@ -124,6 +124,10 @@ impl<'a> Changes<'a> {
     fn take(&mut self, message: &Bytes) {
         self.failures = 0;
         match read(message) {
+            // From now on it watches them: what it changes is told.
+            Ok(Incoming::Note { method: Method::Acknowledged, .. }) => {
+                (self.taken)(Arc::new(self.filter.uris.clone()));
+            }
             Ok(Incoming::Note { method, about }) => self.events.note(message, method, about),
             Ok(Incoming::Ask { id, method, url }) => {
                 let back = self.link.back();
@@ -165,9 +169,6 @@ impl<'a> Changes<'a> {
     /// A new stream stands.
     async fn opened(&mut self, messages: Messages) {
         self.stale = false;
-        if self.link.dialect().era == Era::Modern {
-            (self.taken)(Arc::new(self.filter.uris.clone()));
-        }
         match self.open.replace(messages) {
             // What the old one has told already is not lost.
             Some(mut old) => {

@@ -24,6 +24,8 @@ pub struct News {
     pub uris: BTreeSet<String>,
     /// A question came that could have been meant for the client of either of two calls.
     pub crowded: bool,
+    /// So many subscriptions stand now.
+    pub acknowledged: u32,
 }
 
 /// Where it is gathered.
@@ -48,6 +50,11 @@ impl Events {
             if let Some(level) = about.level.and_then(|span| Level::read(span.of(text))) {
                 self.lobby.log(text, level);
             }
+            return;
+        }
+        if method == Method::Acknowledged {
+            self.news.lock().acknowledged += 1;
+            self.arrived.notify_one();
             return;
         }
         let lists = Lists::changed_by(method);

@@ -56,7 +56,9 @@ pub async fn watch(
 ) -> End {
     let live = Arc::clone(&session.live);
     let subscribed = BTreeSet::new();
-    let watch = Watch { live: &live, replica, means, report, listing, missing, subscribed };
+    let unheard = <(u32, Arc<_>)>::default();
+    let watch =
+        Watch { live: &live, replica, means, report, listing, missing, subscribed, unheard };
     match (&live.link, &mut session.child) {
         (Link::Stdio(link), Some(running)) => watch.child(link, running).await,
         (Link::Http(link), _) => watch.url(link, None, session.probed).await,
@@ -77,6 +79,8 @@ struct Watch<'a> {
     missing: Lists,
     /// Resources that a legacy server was asked to watch.
     subscribed: BTreeSet<String>,
+    /// Subscriptions of a modern child that it has not acknowledged, and what it watches then.
+    unheard: (u32, Arc<BTreeSet<String>>),
 }
 
 impl Watch<'_> {
@@ -105,7 +109,10 @@ impl Watch<'_> {
                     } else if !filter.is_empty() {
                         // The new one before the old one ends: nothing goes untold.
                         match listen_child(link, &filter, self.means) {
-                            Ok(exchange) => drop(subscription.replace(exchange)),
+                            Ok(exchange) => {
+                                drop(subscription.replace(exchange));
+                                self.unheard = (self.unheard.0 + 1, Arc::clone(&uris));
+                            }
                             Err(fault) => tracing::debug!(%fault, "cannot subscribe"),
                         }
                     } else {
@@ -114,7 +121,9 @@ impl Watch<'_> {
                     if std::mem::take(&mut was_away) {
                         self.report.updated(BTreeSet::clone(&uris));
                     }
-                    self.replica.set_taken(uris);
+                    if subscription.is_none() {
+                        self.replica.set_taken(uris);
+                    }
                     self.replica.touch();
                 }
                 () = self.replica.falls_asleep() => return End::Idle,
@@ -241,19 +250,29 @@ impl Watch<'_> {
     /// Acts on what the server told.
     async fn take(&mut self, news: News) {
         let mut lists = news.lists;
-        if news.crowded {
-            self.replica.set_interactive();
-        }
+        self.note(&news);
         self.report.updated(news.uris);
         if !lists.is_empty() {
             tokio::time::sleep(DEBOUNCE).await;
             let more = self.live.events.more();
             lists = lists.or(more.lists);
-            if more.crowded {
-                self.replica.set_interactive();
-            }
+            self.note(&more);
             self.report.updated(more.uris);
             self.list_again(lists).await;
+        }
+    }
+
+    /// What is for us and no client.
+    fn note(&mut self, news: &News) {
+        if news.crowded {
+            self.replica.set_interactive();
+        }
+        let (left, uris) = (self.unheard.0.saturating_sub(news.acknowledged), &self.unheard.1);
+        if left < self.unheard.0 {
+            if left == 0 {
+                self.replica.set_taken(Arc::clone(uris));
+            }
+            self.unheard.0 = left;
         }
     }
 
