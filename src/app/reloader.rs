@@ -196,6 +196,14 @@ impl Reloader {
         for (key, differs) in [
             ("server.host", self.listen.host != listen.host),
             ("server.port", self.listen.port != listen.port),
+            (
+                "server.session_idle",
+                self.listen.limits.session_idle_max != listen.limits.session_idle_max,
+            ),
+            (
+                "server.max_memory_bytes",
+                self.listen.limits.memory_bytes_max != listen.limits.memory_bytes_max,
+            ),
         ] {
             if differs {
                 tracing::warn!("{key} has changed: that needs a restart, all else is in force");

@@ -65,6 +65,10 @@ pub(super) struct Server {
     /// How long a stop waits for calls in flight.
     #[schemars(extend("default" = "30s"))]
     pub(super) grace: Option<Time>,
+    /// A session of a legacy client that was not used for so long, and has no stream open, is
+    /// forgotten: 1 s to 24 h.
+    #[schemars(extend("default" = "30m"))]
+    pub(super) session_idle: Option<Time>,
     /// Memory in bytes that the gateway may use: 16 MiB or more, or 0 for no limit. Nearing it, it
     /// takes less and less. Without it the limit of the control group it runs in.
     #[schemars(range(max = 1_125_899_906_842_624_u64))]

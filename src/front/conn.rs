@@ -178,7 +178,8 @@ impl HttpFront {
         let door = Door { front: &self, shared: &shared, tasks };
         tasks.spawn(pressed(shared.mcp.clone(), self.spec.limits.memory_bytes_max, tasks, meters));
         let count = Arc::new(AtomicUsize::new(0));
-        let mut reap = tokio::time::interval(REAP_INTERVAL);
+        let rest = REAP_INTERVAL.min(self.spec.limits.session_idle_max);
+        let mut reap = tokio::time::interval(rest);
         loop {
             tokio::select! {
                 () = door.accept(&count) => {}

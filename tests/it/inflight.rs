@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use waypost::base::clock;
 
 use crate::support::upstream::{Fake, Upstream, gateway, gateway_to, pipe_to};
 use crate::support::{Http, MODERN_META, PATIENCE, eventually};
@@ -176,6 +177,65 @@ fn a_modern_client_that_hangs_up_cancels_its_call() {
         }
         assert_eq!(Http::modern_call(&gateway.url(), "u__whoami", "{}").verdict(), (200, 0));
     }
+}
+
+/// The bound is that of the design. The best of some counts: a machine may have much else to do.
+#[test]
+fn the_end_of_a_modern_client_reaches_the_upstream_within_a_tenth_of_a_second() {
+    for (kind, upstream) in Upstream::every_kind() {
+        let gateway = gateway_to(&upstream);
+        let params = format!("{LONG},{MODERN_META}");
+        let times: Vec<Duration> = (1..=5)
+            .map(|nth| {
+                let open = Http::open(&gateway.url(), &long_headers(), &body("1", &params));
+                arrived(&upstream, nth);
+                let began = clock::now();
+                drop(open);
+                eventually("its end there", || {
+                    let over = match kind {
+                        "modern, URL" => running(&gateway) == "0",
+                        _ => upstream.of("notifications/cancelled").len() == nth,
+                    };
+                    over.then_some(())
+                });
+                began.elapsed()
+            })
+            .collect();
+        eprintln!("{kind}: {times:?}");
+        assert!(times.iter().min().unwrap() < &Duration::from_millis(100), "{kind}: {times:?}");
+    }
+}
+
+#[test]
+fn a_long_call_shows_its_client_that_it_lives() {
+    let gateway = gateway_to(&Upstream::pipe(&[]));
+    let url = gateway.url();
+    let slow = r#""name":"u__sleep","arguments":{"ms":27000}"#;
+    let (url, session) = (&url, &Http::legacy_session(&url, "2025-11-25"));
+    let old = &Http::legacy_session(url, "2025-06-18");
+    let legacy = |session: &str| Http::post(url, &[("Mcp-Session-Id", session)], &body("1", slow));
+    std::thread::scope(|scope| {
+        let modern = scope.spawn(|| {
+            let body = body("1", &format!("{slow},{MODERN_META}"));
+            Http::post(url, &long_headers(), &body)
+        });
+        let (newest, older) = (scope.spawn(|| legacy(session)), scope.spawn(|| legacy(old)));
+        for (what, reply) in [("modern", modern), ("2025-11-25", newest), ("2025-06-18", older)] {
+            let reply = reply.join().unwrap();
+            assert_eq!(
+                reply.header("content-type"),
+                Some("text/event-stream"),
+                "{what}: {reply:?}"
+            );
+            assert_eq!(reply.header("x-accel-buffering"), Some("no"), "{what}");
+            assert!(reply.body.lines().any(|line| line.starts_with(':')), "{what}: {reply:?}");
+            // Only a client of 2025-11-25 is told by an event without data where it can come back.
+            let primed = reply.body.lines().any(|line| line.trim_end() == "data:");
+            assert_eq!(primed, what == "2025-11-25", "{what}: {reply:?}");
+            assert_eq!(reply.last_event().is_some(), what != "modern", "{what}: {reply:?}");
+            assert!(reply.answer()["result"].is_object(), "{what}: {reply:?}");
+        }
+    });
 }
 
 #[test]

@@ -59,6 +59,26 @@ fn each_client_session_has_a_child_of_its_own_which_ends_with_it() {
 }
 
 #[test]
+fn a_session_that_nobody_uses_is_forgotten_with_what_it_has() {
+    let server = "[server]\nsession_idle = \"1s\"\n";
+    let gateway =
+        Gateway::start(&format!("{server}{}", upstream("u", KEYS, &[demo(&["--era", "legacy"])])));
+    replicas_up(&gateway, "u", 1);
+    listed(&gateway, "u__whoami");
+    let [idle, listening, busy] = [(); 3].map(|()| session(&gateway));
+    let pids = [&idle, &listening, &busy].map(|session| pid(&gateway, session));
+    let _stream = Http::open_get(&gateway.url(), &listening);
+    eventually("its child to end", || {
+        assert_eq!(pid(&gateway, &busy), pids[2]);
+        (!is_alive(pids[0])).then_some(())
+    });
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let asked = Http::post(&gateway.url(), &[("Mcp-Session-Id", &idle)], list);
+    assert_eq!(asked.verdict(), (404, -32600));
+    assert_eq!([pid(&gateway, &listening), pid(&gateway, &busy)], [pids[1], pids[2]]);
+}
+
+#[test]
 fn a_connection_that_is_a_session_has_a_child_of_its_own_with_or_without_a_handshake() {
     let gateway = gateway(&[demo(&["--era", "legacy"])]);
     for kind in KINDS {

@@ -1,6 +1,10 @@
 //! Pure: `[server]`.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use super::Context;
+use crate::config::file::Time;
 use crate::config::problem::{At, Findings};
 use crate::config::text::{bare_host, is_host, is_loopback, item};
 use crate::front::spec::{LimitSpec, ListenSpec};
@@ -30,10 +34,23 @@ pub(super) fn compile(context: &Context<'_>, findings: &mut Findings<'_>) -> Lis
         insecure_public: context.overrides.insecure_public,
         auth,
         limits: LimitSpec {
+            session_idle_max: session_idle(server.session_idle, &default.limits, findings),
             memory_bytes_max: memory(server.max_memory_bytes, findings),
             ..default.limits
         },
     }
+}
+
+/// A client that thinks for a while must find its session again, and none is kept for ever.
+const SESSION_IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+
+fn session_idle(time: Option<Time>, default: &LimitSpec, findings: &mut Findings<'_>) -> Duration {
+    let time = time.map_or(default.session_idle_max, |time| time.0);
+    if !SESSION_IDLE.contains(&time) {
+        let hint = Some("\"1s\" to \"24h\"".to_owned());
+        findings.problem(At::Value("server.session_idle"), "out of range", hint);
+    }
+    time
 }
 
 /// Less is what it takes to run at all.
