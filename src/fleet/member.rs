@@ -89,6 +89,11 @@ impl Member {
         self.labels.get(name).map(String::as_str)
     }
 
+    /// It has the share that another one has by now, which may be another than that of its own spec.
+    pub(super) fn shares_with(&self, other: &Self) {
+        self.vital.share((other.weight(), other.vital.tier()));
+    }
+
     /// Its share by the operator's word; 0 takes no new calls.
     pub fn weight(&self) -> u16 {
         self.vital.weight()

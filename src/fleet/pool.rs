@@ -186,6 +186,7 @@ impl Pool {
         };
         let members: Vec<_> = replicas.iter().zip(&spec.replicas).map(member).collect();
         let private = self.private_for(&spec);
+        self.leases.iter().for_each(|leases| leases.keep(&members));
         let same = self.spec.balance == spec.balance;
         Self {
             upstream: self.upstream.clone(),
@@ -328,6 +329,7 @@ impl Pool {
         let own = own.filter(|(place, (own, _))| {
             own.is_some() && fits.is_none_or(|fits| fits.contains(place))
         });
+        let own = own.filter(|(_, (_, base))| base.weight() > 0);
         own.map(|(_, (_, base))| Arc::clone(base)).collect()
     }
 

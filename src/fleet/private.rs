@@ -10,7 +10,7 @@
 //! each call whose client can be asked has a child to itself, once two such calls have met. It is
 //! leased: the next call takes over one that no call is at.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -66,8 +66,9 @@ pub(super) struct Private {
     upstream: UpstreamName,
     raise: Raise,
     whose: Whose,
-    /// By client session, or by a number of their own.
-    pins: Mutex<HashMap<u64, Arc<Pin>>>,
+    /// By client session, or by a number of their own; in order, so that the same happens again in
+    /// a simulation.
+    pins: Mutex<BTreeMap<u64, Arc<Pin>>>,
     numbers: AtomicU64,
 }
 
@@ -134,7 +135,9 @@ impl Private {
     }
 
     /// One for a call alone, as long as that is held: the one that was used last of those that no
-    /// call is at, and whose questions can be no one else's; made now if there is none.
+    /// call is at, and on whose pipe no question of a given-up call can come; made now if there is
+    /// none. Where one has just ended none is made: its keeper starts it again in its own time, and
+    /// the call goes where all go.
     pub(super) fn lease(
         &self,
         abilities: Abilities,
@@ -144,21 +147,27 @@ impl Private {
     ) -> Result<Pinned, Fault> {
         let mut pins = self.pins.lock();
         let rests = |pin: &Arc<Pin>| pin.calls.load(Ordering::Acquire) == 0;
-        pins.retain(|_, pin| !(rests(pin) && pin.is_down()));
-        let fits = |pin: &Arc<Pin>| {
-            let replica = &pin.member.replica;
-            let alike = replica.place.abilities == abilities;
-            rests(pin) && alike && pin.stays(bases, now) && !replica.is_haunted(now)
+        // One that hangs or fails is of no use to the next call either.
+        pins.retain(|_, pin| !(rests(pin) && pin.is_bad()));
+        let alike = |pin: &Arc<Pin>| {
+            let same = pin.member.replica.place.abilities == abilities;
+            rests(pin) && same && pin.is_beside(bases)
         };
+        let fits =
+            |pin: &Arc<Pin>| alike(pin) && !pin.is_down() && !pin.member.replica.is_haunted(now);
         let free = pins.iter().filter(|(_, pin)| fits(pin));
         let last = free.max_by_key(|(_, pin)| pin.state.lock().used).map(|(number, _)| *number);
+        if last.is_none() && pins.values().any(|pin| alike(pin) && pin.is_down()) {
+            let text = format!("one of {} has just ended", self.upstream);
+            return Err(Fault::gateway(Kind::NoReplica, text));
+        }
         let number = last.unwrap_or_else(|| self.numbers.fetch_add(1, Ordering::Relaxed));
         self.pin_in(&mut pins, (number, abilities), bases, most, now)
     }
 
     fn pin_in(
         &self,
-        pins: &mut HashMap<u64, Arc<Pin>>,
+        pins: &mut BTreeMap<u64, Arc<Pin>>,
         (home, abilities): (u64, Abilities),
         bases: &[Arc<Member>],
         most: usize,
@@ -191,6 +200,7 @@ impl Private {
         replica.set_health(base.replica.health().as_ref().clone());
         let slowness = base.vital.load.slowness(now);
         let member = Arc::new(Member::new(replica, slowness, now));
+        member.shares_with(base);
         let lost = before.and_then(|before| before.left());
         let state = Mutex::new(PinState { used: now, life: 0, dirty: false, lost });
         let calls = AtomicUsize::new(0);
@@ -205,7 +215,7 @@ impl Private {
     /// sessions for its weight, and not the one beside which the `old` one was, if there is another.
     fn place<'a>(
         &self,
-        pins: &mut HashMap<u64, Arc<Pin>>,
+        pins: &mut BTreeMap<u64, Arc<Pin>>,
         bases: &'a [Arc<Member>],
         (old, most): (Option<&Arc<Member>>, usize),
         now: Instant,
@@ -213,10 +223,15 @@ impl Private {
         let well = |level| move |base: &&'a Arc<Member>| base.fits(level, now);
         let any = bases.iter().any(|base| well(Level::Well)(&base));
         let level = if any { Level::Well } else { Level::Doubtful };
-        let sessions = |base: &Arc<Member>, pins: &HashMap<u64, Arc<Pin>>| {
+        // What is for one call is made from one that sleeps as well: it need not be there itself.
+        let takes = |base: &&'a Arc<Member>| match self.whose {
+            Whose::Call => well(level)(base) || base.is_ready(now),
+            Whose::Session => well(level)(base),
+        };
+        let sessions = |base: &Arc<Member>, pins: &BTreeMap<u64, Arc<Pin>>| {
             pins.values().filter(|pin| Arc::ptr_eq(&pin.base, base)).count()
         };
-        let fewest = bases.iter().filter(well(level)).min_by_key(|base| {
+        let fewest = bases.iter().filter(takes).min_by_key(|base| {
             let weight = usize::from(base.weight()).max(1);
             let again = old.is_some_and(|old| Arc::ptr_eq(&old.replica, &base.replica));
             (again, sessions(base, pins) * 1_000 / weight)
@@ -226,7 +241,7 @@ impl Private {
             return Err(Fault::gateway(Kind::NoReplica, text));
         };
         let child = base.replica.is_child();
-        let full = |pins: &HashMap<u64, Arc<Pin>>| {
+        let full = |pins: &BTreeMap<u64, Arc<Pin>>| {
             if child {
                 pins.values().filter(|pin| pin.base.replica.is_child()).count() >= CHILDREN_MAX
             } else {
@@ -248,6 +263,12 @@ impl Private {
     pub(super) fn left(&self, home: u64) {
         let gone = self.pins.lock().remove(&home);
         drop(gone);
+    }
+
+    /// Ends what was made beside replicas that are there no more, unless a call is at it.
+    pub(super) fn keep(&self, bases: &[Arc<Member>]) {
+        let busy = |pin: &Arc<Pin>| pin.calls.load(Ordering::Acquire) > 0;
+        self.pins.lock().retain(|_, pin| busy(pin) || pin.is_beside(bases));
     }
 
     /// Ends what was not used for long.
@@ -277,7 +298,7 @@ impl Whose {
 }
 
 /// The one that was not used for longest goes, if no call is at it.
-fn evict(pins: &mut HashMap<u64, Arc<Pin>>) {
+fn evict(pins: &mut BTreeMap<u64, Arc<Pin>>) {
     let idle = pins.iter().filter(|(_, pin)| pin.calls.load(Ordering::Acquire) == 0);
     let oldest = idle.min_by_key(|(_, pin)| pin.state.lock().used).map(|(home, _)| *home);
     if let Some(home) = oldest {
@@ -296,11 +317,20 @@ impl Pin {
         matches!(self.member.replica.state(), State::Down(_))
     }
 
+    /// It does not answer, or its gate is shut.
+    fn is_bad(&self) -> bool {
+        self.member.replica.is_suspect() || !self.member.is_open()
+    }
+
+    /// Whether one of these is the one beside which it was made.
+    fn is_beside(&self, bases: &[Arc<Member>]) -> bool {
+        bases.iter().any(|base| Arc::ptr_eq(&base.replica, &self.base.replica))
+    }
+
     /// Whether calls go on at it: it is there or about to come, or nothing else is.
     fn stays(&self, bases: &[Arc<Member>], now: Instant) -> bool {
-        let known = bases.iter().any(|base| Arc::ptr_eq(&base.replica, &self.base.replica));
         let elsewhere = bases.iter().any(|base| base.is_well(now));
-        known && !(self.is_down() && elsewhere)
+        self.is_beside(bases) && !(self.is_down() && elsewhere)
     }
 
     /// What is to be said when it is left for another one.

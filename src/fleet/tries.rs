@@ -83,6 +83,7 @@ impl Pool {
         mut tell: impl FnMut(Told) + Send,
     ) -> Result<Answered, Fault> {
         let deadline = terms.since.unwrap_or_else(clock::now) + self.spec.timeout_max;
+        self.throttled(terms.pace.unwrap_or(&self.pace))?;
         let session = self.pinned(request)?;
         let pinned = if session.is_some() { session } else { self.leased(request, terms)? };
         let own = pinned.as_ref().map(|pinned| [Arc::clone(&pinned.0.member)]);
@@ -92,7 +93,6 @@ impl Pool {
         };
         let mut tries = Tries::new(self, &seats, terms, deadline);
         tries.asked_by = self.asked_by(request, &seats);
-        tries.throttled()?;
         loop {
             if seats.is_early() {
                 self.starting(&seats, deadline).await;
@@ -148,6 +148,15 @@ impl Pool {
         }
     }
 
+    /// An upstream that takes ever less gets less.
+    fn throttled(&self, pace: &Pace) -> Result<(), Fault> {
+        let p99 = pace.p99().unwrap_or_default();
+        if !self.throttle.lock().refuses(p99, clock::now(), rng::draw()) {
+            return Ok(());
+        }
+        Err(overloaded(format!("{} fails too many calls", self.upstream)))
+    }
+
     /// What belongs to the client session of a call, where clients do not share.
     fn pinned(&self, request: &Request<'_>) -> Result<Option<Pinned>, Fault> {
         let Some(private) = &self.private else { return Ok(None) };
@@ -175,7 +184,7 @@ impl Pool {
         let leased =
             leases.lease(abilities, &bases, self.spec.limits.sessions_replica, clock::now());
         match leased {
-            // Then it goes where all calls go: one that is there may be of another era.
+            // Then it goes where all calls go: what is there may be of another era.
             Err(fault) if fault.kind == Kind::NoReplica => Ok(None),
             leased => leased.map(Some),
         }
@@ -198,6 +207,12 @@ impl Pool {
     fn has_room(&self, now: Instant) -> bool {
         self.members.iter().any(|m| m.has_room() && m.fits(Level::Doubtful, now))
     }
+}
+
+/// What is refused may come again, and not all at once.
+fn overloaded(message: String) -> Fault {
+    let spread = RETRY_AFTER.mul_f64(Draws::new(rng::draw()).unit() * 4.0);
+    Fault::gateway(Kind::Overloaded, message).retry_after(Some(RETRY_AFTER + spread))
 }
 
 /// A replica that was chosen.
@@ -269,15 +284,6 @@ impl<'a> Tries<'a> {
             unknown: false,
             last: None,
         }
-    }
-
-    /// An upstream that takes ever less gets less.
-    fn throttled(&self) -> Result<(), Fault> {
-        let p99 = self.pace.p99().unwrap_or_default();
-        if !self.pool.throttle.lock().refuses(p99, clock::now(), rng::draw()) {
-            return Ok(());
-        }
-        Err(self.overloaded(format!("{} fails too many calls", self.pool.upstream)))
     }
 
     /// A replica with a place at it, if there is one now and nobody waits for it.
@@ -479,15 +485,8 @@ impl<'a> Tries<'a> {
             Refused::Full => "the line for it is full",
             Refused::Waited => "no place became free in time",
         };
-        self.overloaded(format!(
-            "{running} calls are in flight at {upstream}, {waiting} wait; {why}"
-        ))
-    }
-
-    fn overloaded(&self, message: String) -> Fault {
-        let spread = RETRY_AFTER.mul_f64(Draws::new(rng::draw()).unit() * 4.0);
-        let fault = Fault::gateway(Kind::Overloaded, message);
-        self.honest(fault.retry_after(Some(RETRY_AFTER + spread)))
+        let text = format!("{running} calls are in flight at {upstream}, {waiting} wait; {why}");
+        self.honest(overloaded(text))
     }
 
     /// The replicas that may take it. A client session has one, which is not in question.
@@ -699,6 +698,12 @@ impl<'a> Tries<'a> {
         match (&self.last, self.terms.pin) {
             (Some(last), _) => self.honest(last.clone()),
             (None, Some(index)) => self.pool.away(index),
+            (None, None)
+                if self.seats.own
+                    && let Some(own) = self.seats.get(0) =>
+            {
+                self.honest(self.pool.away_at(own).retry_after(Some(RETRY_AFTER)))
+            }
             (None, None) => self.honest(self.pool.nobody()),
         }
     }

@@ -78,6 +78,12 @@ impl Pool {
             let text = format!("{upstream} has no replica number {place}");
             return Fault::upstream(Kind::NoReplica, Sent::No, text);
         };
+        self.away_at(member)
+    }
+
+    /// The same of a replica that is the client session's or the call's own.
+    pub(super) fn away_at(&self, member: &Member) -> Fault {
+        let upstream = &self.upstream;
         let why = match member.replica.state() {
             State::Down(why) => format!("is down; {why}"),
             State::Starting => "is still starting".to_owned(),

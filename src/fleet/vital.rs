@@ -117,6 +117,11 @@ impl Vital {
         self.tier.store(tier, Ordering::Relaxed);
     }
 
+    /// Its tier, by the operator's word.
+    pub fn tier(&self) -> u32 {
+        self.tier.load(Ordering::Relaxed)
+    }
+
     /// Its share by the operator's word; 0 takes no new calls.
     pub fn weight(&self) -> u16 {
         self.weight.load(Ordering::Relaxed)

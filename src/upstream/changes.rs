@@ -38,6 +38,8 @@ pub struct Changes<'a> {
     /// Lists that count as changed when the stream stands again.
     missed: Lists,
     open: Option<Messages>,
+    /// The resources that the open stream was asked to tell of.
+    asked: Arc<BTreeSet<String>>,
     failures: u32,
     reopen_at: Instant,
     /// The server has no such stream.
@@ -68,6 +70,7 @@ impl<'a> Changes<'a> {
             declared,
             missed: lists,
             open: None,
+            asked: Arc::default(),
             failures: 0,
             reopen_at: clock::now(),
             refused: false,
@@ -126,7 +129,7 @@ impl<'a> Changes<'a> {
         match read(message) {
             // From now on it watches them: what it changes is told.
             Ok(Incoming::Note { method: Method::Acknowledged, .. }) => {
-                (self.taken)(Arc::new(self.filter.uris.clone()));
+                (self.taken)(Arc::clone(&self.asked));
             }
             Ok(Incoming::Note { method, about }) => self.events.note(message, method, about),
             Ok(Incoming::Ask { id, method, url }) => {
@@ -149,6 +152,7 @@ impl<'a> Changes<'a> {
     async fn reopen(&mut self) -> bool {
         // The time stands in `self`, because this future may be dropped and made again.
         tokio::time::sleep_until(self.reopen_at.into()).await;
+        let asked = Arc::new(self.filter.uris.clone());
         let outcome = self.request().await;
         // Only now: a request that was dropped on its way was no attempt, and is made again at once.
         let doubled = REOPEN_BASE.saturating_mul(1 << self.failures.min(6));
@@ -156,7 +160,7 @@ impl<'a> Changes<'a> {
         self.failures += 1;
         self.reopen_at = clock::now() + wait;
         match outcome {
-            Ok(Some(messages)) => self.opened(messages).await,
+            Ok(Some(messages)) => self.opened(messages, asked).await,
             Ok(None) => (self.open, self.refused) = (None, true),
             Err(fault) => {
                 tracing::debug!(%fault, "could not open the stream of changes");
@@ -167,7 +171,7 @@ impl<'a> Changes<'a> {
     }
 
     /// A new stream stands.
-    async fn opened(&mut self, messages: Messages) {
+    async fn opened(&mut self, messages: Messages, asked: Arc<BTreeSet<String>>) {
         self.stale = false;
         match self.open.replace(messages) {
             // What the old one has told already is not lost.
@@ -180,6 +184,7 @@ impl<'a> Changes<'a> {
             // What changed before it stood was told to nobody.
             None => self.events.lists(self.missed),
         }
+        self.asked = asked;
         if std::mem::take(&mut self.lost) {
             self.events.uris(&self.filter.uris);
         }

@@ -215,11 +215,16 @@ fn modern_child(running: &Running, found: &Discovered) -> GreetedChild {
     (ChannelLink::new(Arc::clone(&running.channel), version), found.offers.clone())
 }
 
-/// Asks a modern child to tell of changes. Dropping the exchange ends the subscription.
-pub fn listen_child(link: &ChannelLink, filter: &Filter, means: &Means) -> Result<Exchange, Fault> {
+/// Asks a modern child to tell of changes: the number of the request comes with it. Dropping the
+/// exchange ends the subscription.
+pub fn listen_child(
+    link: &ChannelLink,
+    filter: &Filter,
+    means: &Means,
+) -> Result<(u64, Exchange), Fault> {
     let number = link.channel().number();
     let body = modern::listen_request(number, &means.us, filter);
-    link.ask(body, number).map(Exchange::Channel)
+    link.ask(body, number).map(|exchange| (number, Exchange::Channel(exchange)))
 }
 
 async fn greet_legacy_child(

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use crate::proto::answer::About;
 use crate::proto::listen::{URI_BYTES_MAX, URIS_MAX};
-use crate::proto::scan::unquote;
-use crate::proto::{Level, Lists, Method};
+use crate::proto::scan::{member, unquote};
+use crate::proto::{Level, Lists, Method, id, meta};
 
 use super::followers::Followers;
 use super::lobby::Lobby;
@@ -24,8 +24,8 @@ pub struct News {
     pub uris: BTreeSet<String>,
     /// A question came that could have been meant for the client of either of two calls.
     pub crowded: bool,
-    /// So many subscriptions stand now.
-    pub acknowledged: u32,
+    /// The newest subscription that stands by the word of its server: the number of its request.
+    pub acknowledged: Option<u64>,
 }
 
 /// Where it is gathered.
@@ -53,7 +53,9 @@ impl Events {
             return;
         }
         if method == Method::Acknowledged {
-            self.news.lock().acknowledged += 1;
+            let mut news = self.news.lock();
+            news.acknowledged = news.acknowledged.max(Some(subscription(text)));
+            drop(news);
             self.arrived.notify_one();
             return;
         }
@@ -107,6 +109,13 @@ impl Events {
     pub fn more(&self) -> News {
         std::mem::take(&mut *self.news.lock())
     }
+}
+
+/// The request of ours that a server acknowledges; 0 if it does not say.
+fn subscription(text: &[u8]) -> u64 {
+    let params = member(text, "params").and_then(|params| member(params, "_meta"));
+    let id = params.and_then(|about| member(about, meta::SUBSCRIPTION_ID));
+    id.and_then(id::number).unwrap_or(0)
 }
 
 #[cfg(test)]

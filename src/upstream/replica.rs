@@ -258,8 +258,8 @@ pub enum State {
     Down(String),
 }
 
-/// What replicas have in common: those of one upstream the last two, those that stand beside each
-/// other for clients of different abilities all.
+/// What replicas have in common: those of one upstream what is watched and whom they tell, those that
+/// stand beside each other for clients of different abilities all.
 #[derive(Clone, Debug)]
 pub struct Bonds {
     /// Calls in flight, bounded.
@@ -302,7 +302,7 @@ pub struct Replica {
     pub place: Place,
     /// Resources that somebody watches.
     pub watched: watch::Receiver<Arc<BTreeSet<String>>>,
-    /// Those of them that the server has been asked to watch.
+    /// Those of them that the server watches: a legacy one was asked to, a modern one has said so.
     taken: Mutex<Arc<BTreeSet<String>>>,
     relist: Notify,
     live: ArcSwapOption<Live>,

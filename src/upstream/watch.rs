@@ -56,7 +56,7 @@ pub async fn watch(
 ) -> End {
     let live = Arc::clone(&session.live);
     let subscribed = BTreeSet::new();
-    let unheard = <(u32, Arc<_>)>::default();
+    let unheard = None;
     let watch =
         Watch { live: &live, replica, means, report, listing, missing, subscribed, unheard };
     match (&live.link, &mut session.child) {
@@ -79,8 +79,9 @@ struct Watch<'a> {
     missing: Lists,
     /// Resources that a legacy server was asked to watch.
     subscribed: BTreeSet<String>,
-    /// Subscriptions of a modern child that it has not acknowledged, and what it watches then.
-    unheard: (u32, Arc<BTreeSet<String>>),
+    /// The newest subscription at a modern child, as long as it has not acknowledged it, and what it
+    /// watches then.
+    unheard: Option<(u64, Arc<BTreeSet<String>>)>,
 }
 
 impl Watch<'_> {
@@ -109,14 +110,14 @@ impl Watch<'_> {
                     } else if !filter.is_empty() {
                         // The new one before the old one ends: nothing goes untold.
                         match listen_child(link, &filter, self.means) {
-                            Ok(exchange) => {
+                            Ok((number, exchange)) => {
                                 drop(subscription.replace(exchange));
-                                self.unheard = (self.unheard.0 + 1, Arc::clone(&uris));
+                                self.unheard = Some((number, Arc::clone(&uris)));
                             }
                             Err(fault) => tracing::debug!(%fault, "cannot subscribe"),
                         }
                     } else {
-                        subscription = None;
+                        (subscription, self.unheard) = (None, None);
                     }
                     if std::mem::take(&mut was_away) {
                         self.report.updated(BTreeSet::clone(&uris));
@@ -267,12 +268,11 @@ impl Watch<'_> {
         if news.crowded {
             self.replica.set_interactive();
         }
-        let (left, uris) = (self.unheard.0.saturating_sub(news.acknowledged), &self.unheard.1);
-        if left < self.unheard.0 {
-            if left == 0 {
-                self.replica.set_taken(Arc::clone(uris));
-            }
-            self.unheard.0 = left;
+        let stands = |(number, _): &mut (u64, _)| {
+            news.acknowledged.is_some_and(|newest| newest == 0 || newest >= *number)
+        };
+        if let Some((_, uris)) = self.unheard.take_if(stands) {
+            self.replica.set_taken(uris);
         }
     }
 

@@ -314,14 +314,25 @@ fn a_question_on_a_shared_child_that_could_be_two_clients_is_refused() {
 
 #[test]
 fn calls_whose_questions_could_be_two_clients_have_a_child_each_from_then_on() {
+    have_a_child_each("");
+}
+
+#[test]
+fn they_have_a_child_each_also_where_the_one_for_everybody_sleeps() {
+    have_a_child_each("idle_stop = \"200ms\"");
+}
+
+fn have_a_child_each(keys: &str) {
     let peer = asking(Over::Stdio);
-    let gateway = peer.gateway("");
+    let gateway = peer.gateway(keys);
     let clients: Vec<Session> = (0..4).map(|_| listing(&gateway, ABLE)).collect();
     let mut held = clients[0].start("1", "u__hold");
     peer.called("hold", 1);
     assert_eq!(said(&clients[1].call("u__form", "{}").answer())["code"], -32601);
     eventually("the gateway to take note", || {
-        gateway.stderr().contains("from now on each has one to itself").then_some(())
+        let (noted, sleeps) = ("from now on each has one to itself", "nobody uses it");
+        let said = gateway.stderr();
+        (said.contains(noted) && (keys.is_empty() || said.contains(sleeps))).then_some(())
     });
     // The shared one goes on with the call that it has.
     for round in 0..2 {

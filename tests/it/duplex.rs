@@ -91,14 +91,20 @@ fn listing(kind: Kind, gateway: &Gateway) -> Duplex {
     client
 }
 
-/// The next message that is not about lists.
-fn next(client: &mut Duplex) -> Value {
+/// What comes before the end that is not about lists; `None` at the end.
+fn end(client: &mut Duplex) -> Option<Value> {
     loop {
-        let message = client.next();
+        let message = client.message()?;
         if message["method"] != "notifications/tools/list_changed" {
-            return message;
+            return Some(message);
         }
     }
+}
+
+/// The next message that is not about lists.
+#[track_caller]
+fn next(client: &mut Duplex) -> Value {
+    end(client).expect("a message")
 }
 
 #[test]
@@ -358,7 +364,7 @@ fn a_stop_answers_what_runs_takes_nothing_new_and_closes() {
         client.send(&call("\"c\"", "u__hold", ""));
         peer.called("hold", 1);
         gateway.ask_to_end();
-        assert_eq!(idle.message(), None, "{kind:?}: nothing runs, and it ends");
+        assert_eq!(end(&mut idle), None, "{kind:?}: nothing runs, and it ends");
         if let Duplex::Socket(socket) = &mut client {
             // The POST of HTTP+SSE finds the port closed.
             eventually("that nothing new is taken", || {
@@ -373,7 +379,7 @@ fn a_stop_answers_what_runs_takes_nothing_new_and_closes() {
         }
         peer.say("go");
         assert_eq!(said(&next(&mut client)), "held", "{kind:?}");
-        assert_eq!(client.message(), None, "{kind:?}");
+        assert_eq!(end(&mut client), None, "{kind:?}");
         drop(client);
         assert_eq!(gateway.terminate(), 0, "{kind:?}");
     }
