@@ -104,6 +104,9 @@ impl Try<'_> {
             Ok(mut exchange) => self.follow(&mut exchange, &mut beside, flight.began, tell).await,
             Err(fault) => Err(fault),
         };
+        if outcome.as_ref().err().is_none_or(|fault| fault.sent == Sent::No) {
+            beside.over();
+        }
         match outcome {
             Ok(Frame::Large(large)) => Ok(Got::Large(large, flight)),
             Ok(Frame::Done(done)) => {

@@ -5,7 +5,8 @@
 //!
 //! So do questions on the standing stream: many servers ask there in the middle of a call, though
 //! they should on the stream of that call (2025-11-25, basic/transports, "Listening for Messages").
-//! They belong to the one call in flight whose client can be asked.
+//! They belong to the one call in flight whose client can be asked, if none can be of a call that was
+//! given up a moment ago.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::proto::{Abilities, Level, Method, Span};
 
 use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal};
 use super::exchange::Caller;
+use super::ghosts::Ghosts;
 
 /// A call that ended may still be meant for so long.
 pub const RECENT: Duration = Duration::from_secs(2);
@@ -81,6 +83,7 @@ struct Inner {
     next: u64,
     seated: SmallVec<[Guest; 4]>,
     recent: Option<(Instant, Guest)>,
+    ghosts: Ghosts,
 }
 
 /// A call at the server.
@@ -130,6 +133,15 @@ impl Questions {
 pub struct Seat {
     lobby: Arc<Lobby>,
     number: u64,
+    /// The server will ask nothing about the call any more.
+    over: bool,
+}
+
+impl Seat {
+    /// The call was answered, or never reached the server: it asks nothing about it any more.
+    pub fn over(&mut self) {
+        self.over = true;
+    }
 }
 
 impl Lobby {
@@ -163,7 +175,7 @@ impl Lobby {
         let number = inner.next;
         let least = caller.log_level.unwrap_or(Level::Debug);
         inner.seated.push(Guest { number, mail: caller.mail.clone().or(own), least, asked });
-        Seat { lobby: Arc::clone(self), number }
+        Seat { lobby: Arc::clone(self), number, over: false }
     }
 
     /// A log message has come.
@@ -174,7 +186,8 @@ impl Lobby {
     }
 
     /// A question has come, whose own id stands at `id`; `url` = it wants a URL to be opened. It is
-    /// refused where it could be meant for nobody, or for two; answers whether for two.
+    /// refused where it could be meant for nobody, or for two; answers whether for two, of which one
+    /// may have been given up.
     pub fn ask(
         &self,
         message: &Bytes,
@@ -183,10 +196,11 @@ impl Lobby {
         back: Back,
     ) -> bool {
         let mut inner = self.inner.lock();
+        let haunted = inner.ghosts.may_ask(method, url, clock::now());
         let able = |asked: &&mut Asked| asked.abilities.allow(method, url);
         let mut all = inner.seated.iter_mut().filter_map(|guest| guest.asked.as_mut()).filter(able);
         let (first, second) = (all.next(), all.next());
-        let crowded = second.is_some();
+        let crowded = second.is_some() || haunted && first.is_some();
         if let Some(asked) = first.filter(|_| !crowded)
             && asked.count < ASKS_MAX
             && let Ok(place) = asked.to.try_reserve()
@@ -199,6 +213,11 @@ impl Lobby {
         drop(inner);
         back.send(refusal(id.of(message), method));
         crowded
+    }
+
+    /// Whether a question may be of a call that was given up.
+    pub fn is_haunted(&self, now: Instant) -> bool {
+        self.inner.lock().ghosts.any(now)
     }
 
     fn meant(&self, level: Level, now: Instant) -> Option<Arc<Mailbox>> {
@@ -217,8 +236,11 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut inner = self.lobby.inner.lock();
         if let Some(place) = inner.seated.iter().position(|guest| guest.number == self.number) {
-            let guest = Guest { asked: None, ..inner.seated.swap_remove(place) };
-            inner.recent = Some((clock::now(), guest));
+            let (mut guest, now) = (inner.seated.swap_remove(place), clock::now());
+            if let Some(asked) = guest.asked.take().filter(|_| !self.over) {
+                inner.ghosts.note(asked.abilities, now);
+            }
+            inner.recent = Some((now, guest));
         }
     }
 }
@@ -228,6 +250,7 @@ mod tests {
     use super::*;
     use crate::proto::Era;
     use crate::proto::answer::{Incoming, read};
+    use crate::upstream::ghosts::GHOST_FOR;
 
     fn caller(mail: Option<&Arc<Mailbox>>, log_level: Option<Level>) -> Caller {
         Caller {
@@ -282,21 +305,25 @@ mod tests {
         assert!(is_refused(), "nobody is there");
         let _unable = lobby.sit(&caller(None, None), None);
         assert!(is_refused(), "nobody can be asked");
-        let (_one, mut questions) = lobby.sit_and_hear(&able, None);
+        let (one, mut questions) = lobby.sit_and_hear(&able, None);
         assert!(!is_refused());
         assert!(questions.any_open());
         assert_eq!(questions.next().await.body, message);
         assert!(!questions.any_open(), "dropped, it was answered");
-        let (two, _) = lobby.sit_and_hear(&able, None);
+        let (mut two, _) = lobby.sit_and_hear(&able, None);
         back.try_recv().unwrap();
         let mut is_refused = || {
             lobby.ask(&message, id, (method, url), Back::Here(to.clone()));
             back.try_recv().is_ok()
         };
         assert!(is_refused(), "it could be meant for two");
+        two.over();
         drop(two);
         assert!((1..ASKS_MAX).all(|_| !is_refused()));
         assert!(is_refused(), "one too many");
+        drop((one, questions));
+        let now = clock::now();
+        assert!(lobby.is_haunted(now) && !lobby.is_haunted(now + GHOST_FOR * 2));
     }
 
     #[tokio::test]

@@ -56,7 +56,7 @@ pub struct Live {
 /// What comes for a call beside its stream, as long as it is held.
 #[derive(Debug, Default)]
 pub struct Beside {
-    _seat: Option<Seat>,
+    seat: Option<Seat>,
     /// Log messages for a modern client, which gets them on the stream of its call or not at all.
     pub mail: Option<Arc<Mailbox>>,
     /// Questions for the client.
@@ -64,6 +64,12 @@ pub struct Beside {
 }
 
 impl Beside {
+    /// The call was answered, or never reached the server. One that is dropped without may be asked
+    /// about still.
+    pub fn over(&mut self) {
+        self.seat.iter_mut().for_each(Seat::over);
+    }
+
     /// The next thing; never, if nothing comes beside the stream. May be dropped and called again.
     pub async fn next(&mut self) -> Told {
         match (&self.mail, &mut self.questions) {
@@ -145,10 +151,10 @@ impl Live {
         let lobby = &self.events.lobby;
         if over_http && !caller.abilities.is_empty() {
             let (seat, questions) = lobby.sit_and_hear(caller, mail.clone());
-            return Beside { _seat: Some(seat), mail, questions: Some(questions) };
+            return Beside { seat: Some(seat), mail, questions: Some(questions) };
         }
         let seat = self.offers.logging.then(|| lobby.sit(caller, mail.clone()));
-        Beside { _seat: seat, mail, questions: None }
+        Beside { seat, mail, questions: None }
     }
 
     /// The server is in doubt: what is asked from now on goes over new connections. Those that wait
@@ -456,9 +462,11 @@ impl Replica {
 
     /// Whether a question of it may be of a call that was given up: it is asked of nobody.
     pub fn is_haunted(&self, now: Instant) -> bool {
-        match self.live.load().as_ref().map(|live| &live.link) {
+        let live = self.live.load();
+        match live.as_ref().map(|live| &live.link) {
             Some(Link::Stdio(link) | Link::Sse(link, _)) => link.channel().is_haunted(now),
-            Some(Link::Http(_)) | None => false,
+            Some(Link::Http(_)) => live.as_ref().is_some_and(|l| l.events.lobby.is_haunted(now)),
+            None => false,
         }
     }
 

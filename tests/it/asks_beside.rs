@@ -136,3 +136,16 @@ fn what_could_be_meant_for_two_is_refused() {
     assert_eq!(said(&answer)["error"]["code"], -32601, "{answer}");
     assert_eq!(said(&held.next().unwrap())["error"]["code"], -32601);
 }
+
+#[test]
+fn what_may_be_of_a_call_that_was_given_up_is_refused() {
+    let (server, _) = server();
+    let (_gateway, client) = stage(&server);
+    let _held = client.begin(&call("1", "u__hold", ""));
+    eventually("the held call", || (server.requests("tools/call").len() == 1).then_some(()));
+    client.cancel("1");
+    let is_told = || (!server.requests("notifications/cancelled").is_empty()).then_some(());
+    eventually("the server to be told", is_told);
+    let answer = client.post(&call("2", "u__ask", "")).answer();
+    assert_eq!(said(&answer)["error"]["code"], -32601, "{answer}");
+}
