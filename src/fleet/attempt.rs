@@ -96,7 +96,7 @@ impl Try<'_> {
         let replica = &self.member.replica;
         let live = replica.live().ok_or_else(|| self.pool.nobody())?;
         live.log_at_least(self.request.caller.log_level).await;
-        let mut beside = live.seat(self.request.caller);
+        let mut beside = live.seat(self.request);
         let pass = self.lease.unwrap_or_else(|| self.member.pass());
         let mut flight = Flight::start(self.pool, self.member, self.pace, pass);
         let begun = live.begin(self.request);

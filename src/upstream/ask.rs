@@ -172,6 +172,17 @@ pub fn refusal(id: &[u8], method: Method) -> Vec<u8> {
     if method == Method::Ping {
         return result_message(id, b"{}");
     }
-    let text = "the client did not declare the capability that this request needs";
+    refused(id, "the client did not declare the capability that this request needs")
+}
+
+/// The same to one that could be meant for the client of one call or of another.
+pub fn unclear(id: &[u8]) -> Vec<u8> {
+    refused(
+        id,
+        "this could be about one of several calls; nobody is asked what another one must not hear",
+    )
+}
+
+fn refused(id: &[u8], text: &'static str) -> Vec<u8> {
     ErrorBody::new(METHOD_NOT_FOUND, text).message(Some(id))
 }

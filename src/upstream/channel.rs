@@ -16,7 +16,7 @@ use crate::base::{Fault, Kind, Sent, clock};
 use crate::proto::answer::{About, Incoming, read};
 use crate::proto::{Abilities, Method, Span, Version, id, legacy};
 
-use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal};
+use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal, unclear};
 use super::events::Events;
 use super::exchange::{Dialect, Done, Frame, Request, prepare};
 use super::ghosts::Ghosts;
@@ -242,10 +242,12 @@ impl Channel {
             place.send(Frame::Ask(Ask { body: line.clone(), id, method, answerer }));
             return;
         }
-        if !barred && (mux.several(able) || haunted && mux.only(able).is_some()) {
-            self.events.crowded();
-        }
+        let crowded = !barred && (mux.several(able) || haunted && mux.only(able).is_some());
         drop(mux);
+        if crowded {
+            self.events.crowded();
+            return back.send(unclear(id.of(line)));
+        }
         back.send(refusal(id.of(line), method));
     }
 

@@ -123,6 +123,14 @@ impl Request<'_> {
         self.shape.id.map_or(b"0", |span| span.of(self.body))
     }
 
+    /// What the client can be asked in its middle. The state of a task is only looked at: it is the
+    /// request for its result that a server asks about.
+    pub fn abilities(&self) -> Abilities {
+        let method = self.shape.method;
+        let looks = method.is_of_tasks() && method != Method::TasksResult;
+        if looks { Abilities::NONE } else { self.caller.abilities }
+    }
+
     /// Whether a large answer may be passed on while it comes in: not where something must stand in
     /// it that may be missing, or must be another word in it.
     pub fn streams(&self) -> bool {
@@ -384,6 +392,27 @@ mod tests {
         let version = if era == Era::Modern { Version::V2026_07_28 } else { Version::V2025_11_25 };
         let out = prepare(&request, Dialect { era, version, shared }, 9);
         (String::from_utf8(out.body.clone()).unwrap(), out)
+    }
+
+    #[test]
+    fn looking_at_a_task_is_no_call_whose_client_can_be_asked() {
+        let abilities = Abilities { form: true, ..Abilities::NONE };
+        let caller = Caller { abilities, ..Caller::silent(Era::Legacy) };
+        for (method, can) in [
+            ("tools/call", true),
+            ("tasks/result", true),
+            ("tasks/get", false),
+            ("tasks/list", false),
+            ("tasks/cancel", false),
+        ] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{}}}}"#);
+            let body = Bytes::from(text);
+            let shape = split(&body).unwrap();
+            let (subject, mirrored) = (None, Mirrored::Nothing);
+            let request =
+                Request { body: &body, shape: &shape, subject, caller: &caller, mirrored };
+            assert_eq!(!request.abilities().is_empty(), can, "{method}");
+        }
     }
 
     const ARGS: &str = r#"{"n":12345678901234567890123,"s":"\ud800","d":{"k":1,"k":2}, "e":1e2}"#;

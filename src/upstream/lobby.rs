@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::base::clock;
 use crate::proto::{Abilities, Level, Method, Span};
 
-use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal};
+use super::ask::{ASKS_MAX, Answerer, Ask, Back, Waiting, refusal, unclear};
 use super::exchange::Caller;
 use super::ghosts::Ghosts;
 
@@ -211,7 +211,8 @@ impl Lobby {
             return false;
         }
         drop(inner);
-        back.send(refusal(id.of(message), method));
+        let own = id.of(message);
+        back.send(if crowded { unclear(own) } else { refusal(own, method) });
         crowded
     }
 

@@ -17,7 +17,7 @@ use crate::telemetry::ReplicaMeters;
 
 use super::channel::ChannelLink;
 use super::events::Events;
-use super::exchange::{Caller, Dialect, Done, Exchange, Request, Told};
+use super::exchange::{Dialect, Done, Exchange, Request, Told};
 use super::http::{HttpLink, named};
 use super::idle::Rest;
 use super::lobby::{Mailbox, Questions, Seat};
@@ -139,9 +139,10 @@ impl Live {
             && self.dialect().era == Era::Legacy
     }
 
-    /// A call of this client begins; what comes outside of its stream may be meant for it, as long
+    /// A call of a client begins; what comes outside of its stream may be meant for it, as long
     /// as it holds the answer.
-    pub fn seat(&self, caller: &Caller) -> Beside {
+    pub fn seat(&self, request: &Request<'_>) -> Beside {
+        let caller = request.caller;
         if self.dialect().era == Era::Modern {
             return Beside::default();
         }
@@ -149,7 +150,7 @@ impl Live {
         let reads = caller.era == Era::Modern && caller.log_level.is_some();
         let mail = (reads && over_http && self.offers.logging).then(Arc::default);
         let lobby = &self.events.lobby;
-        if over_http && !caller.abilities.is_empty() {
+        if over_http && !request.abilities().is_empty() {
             let (seat, questions) = lobby.sit_and_hear(caller, mail.clone());
             return Beside { seat: Some(seat), mail, questions: Some(questions) };
         }

@@ -87,7 +87,7 @@ impl Wanted {
             // …and a modern client that names none gets none (2026-07-28, logging).
             (None, Era::Modern) => None,
         };
-        Self { progress, logs, abilities: request.caller.abilities }
+        Self { progress, logs, abilities: request.abilities() }
     }
 
     /// Whether anything but the answer can belong to the request.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::proto::answer::{Incoming, read};
-use crate::proto::members::shown;
 use crate::proto::meta::RELATED_TASK;
 use crate::proto::scan::{Member, Span, member, quote, unquote, within};
 use crate::proto::splice::Splice;
@@ -126,7 +125,8 @@ impl State {
         let head =
             br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"#;
         let message = self.message.as_deref().unwrap_or(&self.status);
-        let message = quote(&shown(message, MESSAGE_CHARS_MAX));
+        let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
+        let message = quote(&message);
         let rest = format!(r#","progress":{step},"message":{message}}}}}"#);
         [head, token, rest.as_bytes()].concat().into()
     }
@@ -185,11 +185,12 @@ mod tests {
     #[test]
     fn the_state_of_a_task_is_read_in_both_eras_and_told_as_progress() {
         let read = |text: &str| State::read(text.as_bytes());
-        let legacy = read(r#"{"status":"working","statusMessage":"half\n","pollInterval":700}"#);
+        let legacy =
+            read(r#"{"status":"working","statusMessage":"half \"a\"\n","pollInterval":700}"#);
         assert_eq!(legacy.poll, Duration::from_millis(700));
         assert_eq!(
             text(&legacy.progress(b"\"t\"", 2)),
-            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t","progress":2,"message":"half\\n"}}"#
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t","progress":2,"message":"half \"a\"\n"}}"#
         );
         let modern = read(r#"{"status":"completed","pollIntervalMs":1}"#);
         assert_eq!((modern.poll, modern.message.as_deref()), (POLL_MIN, None));
