@@ -184,7 +184,7 @@ impl Pool {
         let leased =
             leases.lease(abilities, &bases, self.spec.limits.sessions_replica, clock::now());
         match leased {
-            // Then it goes where all calls go: what is there may be of another era.
+            // Nothing can be made now, or one has just ended: it goes where all calls go.
             Err(fault) if fault.kind == Kind::NoReplica => Ok(None),
             leased => leased.map(Some),
         }
@@ -698,13 +698,10 @@ impl<'a> Tries<'a> {
         match (&self.last, self.terms.pin) {
             (Some(last), _) => self.honest(last.clone()),
             (None, Some(index)) => self.pool.away(index),
-            (None, None)
-                if self.seats.own
-                    && let Some(own) = self.seats.get(0) =>
-            {
-                self.honest(self.pool.away_at(own).retry_after(Some(RETRY_AFTER)))
-            }
-            (None, None) => self.honest(self.pool.nobody()),
+            (None, None) => self.honest(match self.seats.get(0).filter(|_| self.seats.own) {
+                Some(own) => self.pool.away_at(own).retry_after(Some(RETRY_AFTER)),
+                None => self.pool.nobody(),
+            }),
         }
     }
 

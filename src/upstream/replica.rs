@@ -463,12 +463,10 @@ impl Replica {
 
     /// Whether a question of it may be of a call that was given up: it is asked of nobody.
     pub fn is_haunted(&self, now: Instant) -> bool {
-        let live = self.live.load();
-        match live.as_ref().map(|live| &live.link) {
-            Some(Link::Stdio(link) | Link::Sse(link, _)) => link.channel().is_haunted(now),
-            Some(Link::Http(_)) => live.as_ref().is_some_and(|l| l.events.lobby.is_haunted(now)),
-            None => false,
-        }
+        self.live.load().as_ref().is_some_and(|live| match &live.link {
+            Link::Stdio(link) | Link::Sse(link, _) => link.channel().is_haunted(now),
+            Link::Http(_) => live.events.lobby.is_haunted(now),
+        })
     }
 
     /// Whether it is a child process.
